@@ -104,6 +104,7 @@ class Runner(UnbuiltMethods):
         self._opening = Opening(
             which=which,
             max_seqs=max_seqs,
+            no_kv_cache=no_kv_cache,
             token_source=token_source,
             chat_template=chat_template,
             jinja_explicit=jinja_explicit,
@@ -144,7 +145,7 @@ class Runner(UnbuiltMethods):
         """Load another model beside the first, and return the id by which requests name it.
 
         The id is that of the files unless `model_id` says otherwise; the rest of what `Runner` was
-        made with (`max_seqs`, `token_source`, `seed`, `progress`) holds for it too.
+        made with (`max_seqs`, `no_kv_cache`, `token_source`, `seed`, `progress`) holds for it too.
         """
         opening = replace(
             self._opening,

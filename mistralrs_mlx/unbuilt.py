@@ -11,7 +11,6 @@ __all__ = ["UnbuiltMethods", "fields_of", "refuse_unbuilt"]
 
 # What an argument may be without asking for anything, and what it would ask for.
 RUNNER: Mapping[str, tuple[tuple[object, ...], str]] = {
-    "no_kv_cache": ((False,), "computing every token anew"),
     "prefix_cache_n": ((16, 0, None), "a prefix cache"),
     "mtp_model": ((None,), "multi-token prediction"),
     "mtp_n_predict": ((None,), "multi-token prediction"),

@@ -70,6 +70,16 @@ class Sequence:
         self.row = SamplerRow(self.params, self.prompt, self.vocab_size, choice=self.choice)
 
     @property
+    def family(self) -> "list[Sequence]":
+        """Itself and the further choices of its prompt, until they run on their own."""
+        return [self, *self.siblings]
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether nobody waits for any choice of its prompt."""
+        return all(each.canceled for each in self.family)
+
+    @property
     def known(self) -> list[int]:
         """Every token so far: what a prefill must compute."""
         return self.prompt + self.tokens

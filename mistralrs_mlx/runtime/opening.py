@@ -42,6 +42,7 @@ class Opening:
 
     which: Which
     max_seqs: int
+    no_kv_cache: bool
     token_source: str
     chat_template: str | None
     jinja_explicit: str | None
@@ -129,7 +130,7 @@ class Opening:
         loaded = load(checkpoint, options, policy=_policy(), progress=self._load_progress())
         if isinstance(loaded.model, CausalLM):
             fuse(loaded.model)
-        engine = Engine(loaded.model, max_seqs=self.max_seqs)
+        engine = Engine(loaded.model, max_seqs=self.max_seqs, kv_cache=not self.no_kv_cache)
         worker().attach(engine)
         return loaded, engine
 

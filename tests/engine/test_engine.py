@@ -30,6 +30,20 @@ def test_sequences_of_all_lengths_through_few_rows_get_their_own_tokens(window: 
         assert each.sink.reason == "length"
 
 
+def test_without_a_cache_every_token_is_computed_from_all_before_it() -> None:
+    toy = Toy(rope_border=30)
+    waiting = [sequence(p, limit=6) for p in prompts(11, 5)]
+    expected = [continuation(toy, each.prompt, 6) for each in waiting]
+    engine = Engine(toy, max_seqs=3, prefill_budget=16, kv_cache=False)
+    toy.passes.clear()
+    for each in waiting:
+        engine.submit(each)
+    finish(engine)
+    assert [each.tokens for each in waiting] == expected
+    every = sum(len(each.prompt) + i for each in waiting for i in range(6))
+    assert sum(rows * length for rows, length in toy.passes) == every
+
+
 def test_sequences_that_arrive_while_others_run_change_nothing() -> None:
     toy, arrivals = Toy(), [sequence(p, limit=12) for p in prompts(1, 6)]
     engine = Engine(toy, max_seqs=4, prefill_budget=16)
