@@ -11,7 +11,7 @@ __all__ = ["Rows"]
 
 
 class Rows:
-    """Running sequences, in order, have rows [0, len); the one in prefill has the row after them."""
+    """Running sequences, in order, have rows [0, len); the one in prefill has the next row."""
 
     def __init__(self, model: LanguageModel, *, keeps: bool = True) -> None:
         """`keeps` says whether what was computed for a token is used for the next ones."""
