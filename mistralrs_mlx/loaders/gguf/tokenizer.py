@@ -5,11 +5,16 @@ file lists, and SentencePiece's BPE, whose merges follow from the scores of the 
 """
 
 import json
-from collections.abc import Iterator
-from itertools import chain
-from typing import Any
 
 from mistralrs_mlx.errors import TokenizerError
+from mistralrs_mlx.loaders.tokenizer_parts import (
+    Json,
+    added_token,
+    byte_pairs,
+    described,
+    framed,
+    merges,
+)
 
 from .fields import Fields
 from .splitting import SPLITTINGS, Splitting
@@ -25,7 +30,6 @@ _INSTEAD = (
     "Give the id of a model that has the same tokenizer as tok_model_id=, or the path of its "
     "tokenizer.json as tokenizer_json="
 )
-Json = dict[str, Any]
 
 
 def tokenizer_json(fields: Fields, vocabulary: Vocabulary, *, strips: bool = False) -> str:
@@ -44,15 +48,12 @@ def tokenizer_json(fields: Fields, vocabulary: Vocabulary, *, strips: bool = Fal
                 f"gpt2 and llama can. {_INSTEAD}"
             )
     strips = strips and vocabulary.model == "llama"
-    described: Json = {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": _added(vocabulary, strips),
-        "post_processor": _frame(vocabulary, tokenizer_config(fields, vocabulary)),
+    whole = described(
+        added_tokens=_added(vocabulary, strips),
+        post_processor=_frame(vocabulary, tokenizer_config(fields, vocabulary)),
         **parts,
-    }
-    return json.dumps(described, ensure_ascii=False)
+    )
+    return json.dumps(whole, ensure_ascii=False)
 
 
 def tokenizer_config(fields: Fields, vocabulary: Vocabulary) -> Json:
@@ -79,8 +80,8 @@ def _splitting(fields: Fields) -> Splitting:
 
 def _byte_level(fields: Fields, vocabulary: Vocabulary) -> Json:
     splitting = _splitting(fields)
-    merges = fields.strings("tokenizer.ggml.merges")
-    if merges is None:
+    listed = fields.strings("tokenizer.ggml.merges")
+    if listed is None:
         raise TokenizerError(f"{fields.path} lacks tokenizer.ggml.merges. {_INSTEAD}")
     cuts = [
         {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
@@ -94,9 +95,9 @@ def _byte_level(fields: Fields, vocabulary: Vocabulary) -> Json:
             "pretokenizers": [*cuts, {"type": "ByteLevel", **level}],
         },
         "decoder": {"type": "ByteLevel", **level},
-        "model": _bpe(
-            vocabulary,
-            [merge.split(" ", 1) for merge in merges],
+        "model": byte_pairs(
+            _ids(vocabulary),
+            [merge.split(" ", 1) for merge in listed],
             ignore_merges=splitting.whole_words,
         ),
     }
@@ -118,8 +119,8 @@ def _sentencepiece(fields: Fields, vocabulary: Vocabulary) -> Json:
         "normalizer": {"type": "Sequence", "normalizers": mark},
         "pre_tokenizer": None,
         "decoder": {"type": "Sequence", "decoders": unmark},
-        "model": _bpe(
-            vocabulary,
+        "model": byte_pairs(
+            _ids(vocabulary),
             _merges_by_score(vocabulary),
             unk_token=vocabulary.named().get("unk_token"),
             fuse_unk=True,
@@ -128,14 +129,8 @@ def _sentencepiece(fields: Fields, vocabulary: Vocabulary) -> Json:
     }
 
 
-def _bpe(vocabulary: Vocabulary, merges: list[list[str]], **options: Any) -> Json:
-    defaults = {
-        "type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None,
-        "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False,
-        "ignore_merges": False,
-    }  # fmt: skip
-    ids = {token: id for id, token in enumerate(vocabulary.tokens)}
-    return {**defaults, **options, "vocab": ids, "merges": merges}
+def _ids(vocabulary: Vocabulary) -> dict[str, int]:
+    return {token: id for id, token in enumerate(vocabulary.tokens)}
 
 
 def _merges_by_score(vocabulary: Vocabulary) -> list[list[str]]:
@@ -150,50 +145,23 @@ def _merges_by_score(vocabulary: Vocabulary) -> list[list[str]]:
         if vocabulary.kinds[id] in (Kind.NORMAL, Kind.USER_DEFINED)
     }
     order = sorted(ids.items(), key=lambda item: (-vocabulary.scores[item[1]], item[1]))
-    return list(chain.from_iterable(_pairs(piece, ids) for piece, _ in order))
-
-
-def _pairs(piece: str, ids: dict[str, int]) -> Iterator[list[str]]:
-    """Every pair that makes a piece; of several the one with the longer first half goes first."""
-    halves = ((piece[:place], piece[place:]) for place in range(len(piece) - 1, 0, -1))
-    return ([one, two] for one, two in halves if one in ids and two in ids)
+    return merges((piece for piece, _ in order), ids)
 
 
 def _added(vocabulary: Vocabulary, strips: bool) -> list[Json]:
     return [
-        {
-            "id": id,
-            "content": vocabulary.tokens[id],
-            "single_word": False,
-            "lstrip": False,
-            "rstrip": strips and vocabulary.tokens[id] not in _KEEP_SPACE,
-            "normalized": False,
-            "special": special,
-        }
+        added_token(id, token, special=special, rstrip=strips and token not in _KEEP_SPACE)
         for id, special in vocabulary.added().items()
+        for token in (vocabulary.tokens[id],)
     ]
 
 
 def _frame(vocabulary: Vocabulary, config: Json) -> Json | None:
     """What encoding puts before and after a text."""
-    ends = [
+    bos, eos = (
         (vocabulary.tokens[vocabulary.roles[role]], vocabulary.roles[role])
         if config[f"add_{role}_token"] and role in vocabulary.roles
         else None
         for role in ("bos", "eos")
-    ]
-    if ends == [None, None]:
-        return None
-    texts = {"A": 0, "B": 1}
-    pieces: dict[str, list[Json]] = {}
-    for name, kind in texts.items():
-        marks = [[{"SpecialToken": {"id": end[0], "type_id": kind}}] if end else [] for end in ends]
-        pieces[name] = [*marks[0], {"Sequence": {"id": name, "type_id": kind}}, *marks[1]]
-    return {
-        "type": "TemplateProcessing",
-        "single": pieces["A"],
-        "pair": pieces["A"] + pieces["B"],
-        "special_tokens": {
-            end[0]: {"id": end[0], "ids": [end[1]], "tokens": [end[0]]} for end in ends if end
-        },
-    }
+    )
+    return framed(bos, eos)

