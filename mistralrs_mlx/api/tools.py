@@ -4,6 +4,7 @@ import inspect
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from mistralrs_mlx.errors import RequestError
@@ -76,18 +77,24 @@ def tool_use(choice: ToolChoice | str | Mapping[str, Any] | None) -> ToolUse:
 
 
 def _of_function(function: Callable[..., Any], where: str) -> ToolSchema:
-    named = inspect.isroutine(function) or isinstance(function, type)
     try:
         parameters = _parameters(function)
-    except (NameError, TypeError, ValueError) as error:
+    except (NameError, RecursionError, TypeError, ValueError) as error:
         raise RequestError(
             f"{where}: cannot read the arguments of {function!r}: {error}; give a JSON schema"
         ) from error
     return ToolSchema(
-        name=function.__name__ if named else type(function).__name__,
+        name=_name(function),
         description=summary_of(function),
         parameters=parameters,
     )
+
+
+def _name(function: Callable[..., Any]) -> str:
+    if isinstance(function, partial):
+        return _name(function.func)
+    named = inspect.isroutine(function) or isinstance(function, type)
+    return function.__name__ if named else type(function).__name__
 
 
 def _parameters(function: Callable[..., Any]) -> dict[str, Any]:

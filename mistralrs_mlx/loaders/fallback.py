@@ -7,6 +7,7 @@ other memories (recurrent states, chunks, sparse indices) do not fit our caches 
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec
@@ -18,6 +19,7 @@ import mlx.nn as nn
 
 from mistralrs_mlx.cache.layout import Attends
 from mistralrs_mlx.errors import ConfigError, MissingExtra, UnsupportedArchitecture
+from mistralrs_mlx.extras import extra
 from mistralrs_mlx.models.registry import TABLE
 from mistralrs_mlx.models.weights import LEFTOVERS
 
@@ -108,6 +110,8 @@ def _model_types(unknown: UnsupportedArchitecture) -> list[str]:
 
 def _imported(name: str) -> ModuleType:
     try:
+        with suppress(ModuleNotFoundError):
+            extra("regex")  # transformers imports it; an example of mistral.rs is called so
         return import_module(name)
     except ImportError as error:
         raise MissingExtra(

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-__all__ = ["Found", "best_parts", "bm25", "chunks"]
+__all__ = ["Found", "Passage", "Rank", "best_parts", "bm25", "by_words", "chunks"]
 
 # At most 800 characters that end where a word does, or 800 without a space between them.
 CHUNK = re.compile(r"\S(?:.{0,799}(?!\S)|.{0,799})", re.DOTALL)
@@ -23,10 +23,28 @@ class Found:
     content: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Passage:
+    """A part of a page; of its head, `title` is empty and `text` has it."""
+
+    title: str
+    text: str
+
+
+Rank = Callable[[str, Sequence[Passage]], Sequence[float]]
+"""Rates how well each passage fits a query; more is better."""
+
+
+def by_words(query: str, passages: Sequence[Passage]) -> list[float]:
+    """Rate passages by the words that they share with a query."""
+    return bm25(query, [passage.text for passage in passages])
+
+
 def best_parts(
     query: str,
     found: Sequence[Found],
     *,
+    rank: Rank = by_words,
     most: int,
     budget: int,
     cost: Callable[[Sequence[Found]], int],
@@ -35,7 +53,7 @@ def best_parts(
 
     All of it together costs at most `budget`; pages of which not even the title fits are left out.
     """
-    pages = _ranked(query, found)[:most]
+    pages = _ranked(query, found, rank)[:most]
     while pages and cost([_with_parts(page, set()) for page in pages]) > budget:
         pages.pop()
     parts = [(i, j) for i, page in enumerate(pages) for j in range(len(page.parts))]
@@ -80,11 +98,13 @@ class _Page:
     best: float
 
 
-def _ranked(query: str, found: Sequence[Found]) -> list[_Page]:
+def _ranked(query: str, found: Sequence[Found], rank: Rank) -> list[_Page]:
     parts = [chunks(each.content) for each in found]
-    heads = [f"{each.title} {each.description}" for each in found]
-    scores = iter(bm25(query, heads + [part for page in parts for part in page]))
-    head_scores = [next(scores) for _ in heads]
+    passages = [Passage(title="", text=f"{each.title} {each.description}") for each in found]
+    for each, page in zip(found, parts, strict=True):
+        passages += [Passage(title=each.title, text=part) for part in page]
+    scores = iter(rank(query, passages))
+    head_scores = [next(scores) for _ in found]
     pages = []
     for each, page, head in zip(found, parts, head_scores, strict=True):
         own = [next(scores) for _ in page]

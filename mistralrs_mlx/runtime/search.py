@@ -16,8 +16,10 @@ from mistralrs_mlx.api.search import (
 from mistralrs_mlx.api.tools import ToolSchema
 from mistralrs_mlx.errors import RequestError
 
+from .embedding import AnyHost
 from .pages import Fetch, duckduckgo, page
-from .ranking import Found, best_parts
+from .ranking import Found, Rank, best_parts, by_words
+from .semantic import ByMeaning
 from .tools import Callbacks, OwnTool
 from .web import read_public
 
@@ -40,9 +42,10 @@ MEMBERS = ("title", "description", "url", "content")
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """How to search, and how to read one page."""
+    """How to search, how to rank what was found, and how to read one page."""
 
     find: Callable[[str], Sequence[Found]]
+    rank: Rank
     fetch: Fetch
 
 
@@ -51,22 +54,25 @@ def checked_search(
     embedding_model: object,
     callback: object,
     *,
+    embedder: Callable[[], AnyHost],
     fetch: Fetch = read_public,
 ) -> Search | None:
-    """How a `Runner` searches, by these arguments of it; None if it does not."""
+    """How a `Runner` searches, by these arguments of it; None if it does not.
+
+    `embedder` gives EmbeddingGemma; it is called at the first search that ranks by it.
+    """
     if embedding_model not in (None, "embedding_gemma"):
         raise RequestError(
             f"Unknown search embedding model `{embedding_model}`. Supported values: embedding_gemma"
         )
-    if embedding_model is not None:
-        raise NotImplementedError(
-            f"search_embedding_model={embedding_model!r}: ranking by embeddings is not built yet"
-        )
     if callback is not None and not callable(callback):
         raise RequestError(f"search_callback is {callback!r}; it must be a function of a query")
+    rank = ByMeaning(embedder) if enabled or embedding_model is not None else by_words
     if callback is not None:
-        return Search(find=partial(_by_callback, callback), fetch=fetch)
-    return Search(find=partial(duckduckgo, fetch=fetch), fetch=fetch) if enabled else None
+        return Search(find=partial(_by_callback, callback), rank=rank, fetch=fetch)
+    if not enabled:
+        return None
+    return Search(find=partial(duckduckgo, fetch=fetch), rank=rank, fetch=fetch)
 
 
 def search_tools(
@@ -88,10 +94,10 @@ def search_tools(
 
     def search_the_web(_: str, arguments: dict[str, Any]) -> str:
         query = _argument(arguments, "query")
-        return answer(query, search.find(query))
+        return answer(query, search.find(query), search.rank)
 
     def extract(_: str, arguments: dict[str, Any]) -> str:
-        return answer("", [page(_argument(arguments, "url"), search.fetch)])
+        return answer("", [page(_argument(arguments, "url"), search.fetch)], by_words)
 
     return {
         SEARCH: OwnTool(_schema(SEARCH, says, "query", "What to search for."), search_the_web),
@@ -102,9 +108,21 @@ def search_tools(
     }
 
 
-def _answer(query: str, found: Sequence[Found], *, budget: int, count: Callable[[str], int]) -> str:
+def _answer(
+    query: str,
+    found: Sequence[Found],
+    rank: Rank,
+    *,
+    budget: int,
+    count: Callable[[str], int],
+) -> str:
     best = best_parts(
-        query, found, most=MOST_RESULTS, budget=budget, cost=lambda pages: count(_written(pages))
+        query,
+        found,
+        rank=rank,
+        most=MOST_RESULTS,
+        budget=budget,
+        cost=lambda pages: count(_written(pages)),
     )
     return _written(best)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from mistralrs_mlx.api.validation import Grammar
 from mistralrs_mlx.errors import MissingExtra, RequestError
+from mistralrs_mlx.extras import extra
 
 from .tokenizer import Tokenizer
 
@@ -42,7 +43,7 @@ class Grammars:
         Raises `MissingExtra` without llguidance, `RequestError` for tokenizers such as WordPiece.
         """
         try:
-            import llguidance
+            library = extra("llguidance")
         except ModuleNotFoundError as error:
             raise MissingExtra(
                 "Answers that follow a grammar need the package llguidance, which is not "
@@ -53,8 +54,8 @@ class Grammars:
                 "This model's tokens do not stand for the same bytes wherever they are, which "
                 "grammars need. Ask for the same without a grammar, or use another model"
             )
-        self._library = llguidance
-        self._limits = llguidance.LLParserLimits(verbose_errors=False)
+        self._library = library
+        self._limits = library.LLParserLimits(verbose_errors=False)
         self._tokenizer = tokenizer
         self._eos = sorted(id for id in eos if 0 <= id < tokenizer.vocab_size)
         self._preparing = threading.Lock()
@@ -85,14 +86,15 @@ class Grammars:
     @cached_property
     def _vocabulary(self) -> "LLTokenizer":
         wrapped = self._library.TokenizerWrapper(_Vocabulary(self._tokenizer, self._eos))
-        return self._library.LLTokenizer(wrapped, eos_token=self._eos or None)
+        vocabulary: LLTokenizer = self._library.LLTokenizer(wrapped, eos_token=self._eos or None)
+        return vocabulary
 
     def _described(self, grammar: Grammar) -> str:
         """The grammar in the form that all kinds have inside llguidance."""
         text = grammar.text
         match grammar.kind:
             case "regex":
-                return self._library.LLMatcher.grammar_from_regex(text)
+                return str(self._library.LLMatcher.grammar_from_regex(text))
             case "lark":  # a bare text that begins with a brace would be taken for JSON
                 return json.dumps({"grammars": [{"lark_grammar": text}]})
             case "json_schema":

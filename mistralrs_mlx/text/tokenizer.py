@@ -54,6 +54,11 @@ class Tokenizer:
         return cls(inner, named)
 
     @property
+    def vocabulary(self) -> dict[str, int]:
+        """Every entry as it is spelled, with its id; made anew for each call."""
+        return self._inner.get_vocab(True)
+
+    @property
     def bos_token(self) -> str | None:
         """The token that begins every text, if the model has one."""
         return self.special_tokens.get("bos_token")

@@ -20,7 +20,7 @@ from tokenizers import Tokenizer
 from mistralrs_mlx import CompletionRequest, Runner, Which
 from mistralrs_mlx.api.enums import IsqOrganization, ModelDType
 from mistralrs_mlx.cache.caches import Caches
-from mistralrs_mlx.cache.layout import Attends
+from mistralrs_mlx.cache.layout import Attends, Packing
 from mistralrs_mlx.errors import (
     ConfigError,
     MissingExtra,
@@ -195,7 +195,7 @@ def test_a_row_among_others_is_as_alone(config: dict[str, Any], length: int) -> 
 def test_packed_keys_and_values_come_close(config: dict[str, Any]) -> None:
     wide = config | {"head_dim": 64, "hidden_size": 256}
     model = ours(wide).model
-    caches = Caches(model.cache_layout(), kv_bits=8)
+    caches = Caches(model.cache_layout(), packing=Packing(bits=8))
     caches.add(len(PROMPT))
     packed = forward(model, caches, 0, 1, [PROMPT])
     assert cosine(packed, logits(model, mx.array([PROMPT]))) > 0.999

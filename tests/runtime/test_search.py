@@ -15,9 +15,11 @@ from mistralrs_mlx import (
     WebSearchUserLocation,
     Which,
 )
+from mistralrs_mlx.errors import RequestError
+from mistralrs_mlx.runtime.embedding import AnyHost
 from mistralrs_mlx.runtime.pages import results_in
 from mistralrs_mlx.runtime.ranking import Found, best_parts, bm25, chunks
-from mistralrs_mlx.runtime.search import checked_search, search_tools
+from mistralrs_mlx.runtime.search import Search, checked_search, search_tools
 from mistralrs_mlx.runtime.tools import OwnTool
 from mistralrs_mlx.runtime.web import Reply, read_public
 from tests.runtime.test_tools import says
@@ -79,8 +81,16 @@ def fake(url: str) -> Reply:
     raise OSError("no such host")
 
 
+def no_embedder() -> AnyHost:
+    raise RequestError("offline")
+
+
+def checked(*arguments: Any) -> Search | None:
+    return checked_search(*arguments, embedder=no_embedder, fetch=fake)
+
+
 def offline(options: WebSearchOptions = WebSearchOptions()) -> Any:  # noqa: B008 (a constant)
-    return search_tools(options, checked_search(True, None, None, fetch=fake), len, ROOM)
+    return search_tools(options, checked(True, None, None), len, ROOM)
 
 
 def test_a_search_asks_the_callback_and_ranks_its_answer(runner: Runner, asked: list[str]) -> None:
@@ -136,7 +146,7 @@ def test_a_tool_of_the_same_name_is_refused(runner: Runner) -> None:
     ("arguments", "error", "message"),
     [
         ((False, "zz", None), ValueError, "Unknown search embedding model `zz`. Supported values"),
-        ((True, "embedding_gemma", None), NotImplementedError, "embedding_gemma"),
+        ((True, "EmbeddingGemma", None), ValueError, "Supported values: embedding_gemma$"),
         ((False, None, 3), ValueError, "search_callback is 3"),
     ],
 )
@@ -144,7 +154,7 @@ def test_what_a_runner_cannot_search_with(
     arguments: Any, error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        checked_search(*arguments)
+        checked(*arguments)
 
 
 def test_duckduckgo_is_searched_and_its_results_are_read() -> None:
@@ -186,7 +196,7 @@ def test_options_describe_the_tools() -> None:
 @pytest.mark.parametrize(("size", "most"), [("low", 4096), (None, 8192), ("high", 16384)])
 def test_results_fill_the_budget_and_stay_within(size: str | None, most: int) -> None:
     pages = [{**RESULTS[0], "content": f"{i} oslo words. " * 2000} for i in range(12)]
-    search = checked_search(False, None, lambda query: pages)
+    search = checked(False, None, lambda query: pages)
     tools = search_tools(WebSearchOptions(size), search, len, ROOM)
     told = tools[SEARCH](SEARCH, {"query": "oslo"})
     assert most - 850 < len(told) <= most
@@ -195,14 +205,14 @@ def test_results_fill_the_budget_and_stay_within(size: str | None, most: int) ->
 
 def test_results_leave_half_of_a_small_model_free() -> None:
     pages = [{**RESULTS[0], "content": "word " * 2000}]
-    search = checked_search(False, None, lambda query: pages)
+    search = checked(False, None, lambda query: pages)
     told = search_tools(WebSearchOptions(), search, len, 4000)[SEARCH](SEARCH, {"query": "x"})
     assert 1000 < len(told) <= 2000
 
 
 @pytest.mark.parametrize("wrong", [None, "text", [{"title": "x"}], [3]])
 def test_a_callback_that_returns_no_results_is_told_so(wrong: Any) -> None:
-    search = checked_search(False, None, lambda query: wrong)
+    search = checked(False, None, lambda query: wrong)
     assert search is not None
     with pytest.raises(ValueError, match="search_callback returned"):
         search.find("x")

@@ -21,7 +21,8 @@ class Marks:
         self._whole = re.compile(pattern or "(?!)")
         self._halves = {mark[:end] for mark in longest_first for end in range(1, len(mark))}
         self._longest = max(map(len, self._halves), default=0)
-        self._beginnings = {mark[:1] for mark in longest_first}
+        beginnings = sorted({re.escape(mark[:1]) for mark in longest_first})
+        self._beginning = re.compile("|".join(beginnings) or "(?!)")
 
     def find(self, text: str, start: int = 0) -> tuple[int, str | None]:
         """Return where the first mark stands, and the mark itself.
@@ -31,9 +32,10 @@ class Marks:
         found = self._whole.search(text, start)
         if found is not None:
             return found.start(), found[0]
-        near = max(start, len(text) - self._longest)
-        places = [place for first in self._beginnings if (place := text.find(first, near)) >= 0]
-        for place in range(min(places, default=len(text)), len(text)):
+        beginning = self._beginning.search(text, max(start, len(text) - self._longest))
+        if beginning is None:
+            return len(text), None
+        for place in range(beginning.start(), len(text)):
             if text[place:] in self._halves:
                 return place, None
         return len(text), None

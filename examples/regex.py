@@ -1,4 +1,4 @@
-"""Hold an answer to a regular expression: `python examples/regex_grammar.py [MODEL]`.
+"""Hold an answer to a regular expression: `python examples/regex.py [MODEL]`.
 
 The dialect is that of Rust's `regex`; look-around and back-references do not exist in it.
 """

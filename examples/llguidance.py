@@ -1,4 +1,4 @@
-"""Several grammars that use each other: `python examples/llguidance_grammar.py [MODEL]`.
+"""Several grammars that use each other: `python examples/llguidance.py [MODEL]`.
 
 `grammar` is a dict or its JSON text. The answer is a `start` of the first grammar; `@name` in it
 stands for the grammar of that name.
