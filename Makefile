@@ -5,7 +5,7 @@ BIN = .venv/bin
 ASKED := $(value PROMPT)
 export ASKED PYTHON
 
-.PHONY: bench check demo dev docs fix golden setup test
+.PHONY: bench check compare demo dev docs fix golden setup test
 
 demo: setup  ## answer PROMPT with a small model, downloaded once
 	@$(BIN)/mistralrs-mlx run -m demo --temperature 0 --max-tokens 256 -i "$$ASKED"
@@ -30,9 +30,13 @@ golden: dev  ## rewrite the reference values; needs torch and transformers
 	@sh scripts/setup.sh golden
 	@$(BIN)/python scripts/make_golden.py
 	@$(BIN)/python scripts/make_embedding_goldens.py
+	@$(BIN)/python -m scripts.measure_goldens
 
 docs: dev  ## rewrite the generated tables
 	@$(BIN)/python scripts/make_docs.py
 
-bench: setup  ## measure prefill and decode with the demo model
-	@$(BIN)/python scripts/bench.py $(ARGS)
+bench: setup  ## measure the demo model on this machine; ARGS="-m MODEL" another one
+	@$(BIN)/mistralrs-mlx bench $(ARGS)
+
+compare: dev  ## race mlx-lm and whoever is installed on the same weights
+	@$(BIN)/python benchmarks/compare.py $(ARGS)

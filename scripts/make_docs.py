@@ -1,8 +1,10 @@
 """Rewrite the pages under docs/ that are made from tables in the code."""
 
 import ast
+import json
 from pathlib import Path
 
+from mistralrs_mlx.loaders.gguf.families import FAMILIES
 from mistralrs_mlx.models.registry import TABLE, Entry
 from mistralrs_mlx.quant.isq import TYPES
 from mistralrs_mlx.quant.spec import Spec
@@ -11,6 +13,7 @@ __all__ = ["DOCS", "pages"]
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
+ERRORS = ROOT / "tests" / "models" / "golden" / "errors.json"
 MADE = "<!-- Made by `make docs`; edit the code instead. -->"
 
 
@@ -25,14 +28,23 @@ def pages() -> dict[str, str]:
 
 
 def _models() -> str:
+    errors = json.loads(ERRORS.read_text(encoding="utf-8"))
     rows = [
-        f"| `{entry.name}` | `{entry.model_type}` | {_member(entry)} | {_summary(entry)} |"
+        f"| `{entry.name}` | `{entry.model_type}` | {_member(entry)} | {_gguf(entry)} "
+        f"| {_error(errors.get(entry.name))} | {_summary(entry)} |"
         for entry in sorted(TABLE, key=lambda entry: entry.name)
     ]
     return _page(
         "Supported models",
-        "What `config.json` may name under `architectures`, and what mistral.rs calls it.",
-        ["| architecture | model_type | mistral.rs | |", "|---|---|---|---|", *rows],
+        "What `config.json` may name under `architectures`, what mistral.rs calls it, and what "
+        "GGUF files do.\nThe error is the largest difference of any logit (or number of a vector) "
+        "from transformers in float32,\nover so many tiny models that turn on the architecture's "
+        "features.",
+        [
+            "| architecture | model_type | mistral.rs | GGUF | error, models | |",
+            "|---|---|---|---|--:|---|",
+            *rows,
+        ],
     )
 
 
@@ -55,6 +67,16 @@ def _layout(spec: Spec) -> str:
 
 def _member(entry: Entry) -> str:
     return f"`{entry.member}`" if entry.member else "not there"
+
+
+def _gguf(entry: Entry) -> str:
+    """What `general.architecture` says in files of this architecture."""
+    names = [key for key, family in FAMILIES.items() if family.architecture == entry.name]
+    return ", ".join(f"`{name}`" for name in sorted({name.partition(" ")[0] for name in names}))
+
+
+def _error(measured: dict[str, float] | None) -> str:
+    return f"{measured['error']:.0e}, {measured['cases']:.0f}" if measured else ""
 
 
 def _summary(entry: Entry) -> str:

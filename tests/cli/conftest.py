@@ -17,7 +17,7 @@ def runner(monkeypatch: pytest.MonkeyPatch) -> ScriptedRunner:
     """The runner that the commands get, and a demo model that costs nothing."""
     scripted = ScriptedRunner()
     demo = Which.GGUF(quantized_model_id="/cache", quantized_filename="demo.gguf")
-    monkeypatch.setattr("mistralrs_mlx.cli.run.Runner", scripted)
+    monkeypatch.setattr("mistralrs_mlx.cli.model.Runner", scripted)
     monkeypatch.setattr("mistralrs_mlx.demo_model", lambda progress=None: demo)
     return scripted
 
