@@ -17,7 +17,7 @@ FOR_DEVELOPERS = ("dev", "golden")
 
 
 def doctor(_: argparse.Namespace) -> None:
-    """Print versions, device, memory, and the extras that are not installed."""
+    """Print versions, device, memory, missing extras, and how the CPU backend would be used."""
     facts = {
         "mistralrs-mlx": mistralrs_mlx.__version__,
         "Python": f"{platform.python_version()} ({sys.executable})",
@@ -27,8 +27,9 @@ def doctor(_: argparse.Namespace) -> None:
         "device": _device(),
     }
     facts |= {f"[{extra}]": _missing(names) for extra, names in sorted(_extras().items())}
+    facts |= _cpu()
     for name, fact in facts.items():
-        print(f"{name:<15}{fact}")
+        print(f"{name:<15}{fact}" if len(name) < 15 else f"{name} {fact}")
 
 
 def _memory() -> int:
@@ -48,6 +49,19 @@ def _device() -> str:
     except ImportError as error:
         return f"none: {error}"
     return f"{mx.default_device()}, Metal {'yes' if mx.metal.is_available() else 'no'}"
+
+
+def _cpu() -> dict[str, str]:
+    """How MLX's CPU backend would be used; nothing where Metal is."""
+    try:
+        import mlx.core as mx
+    except ImportError:
+        return {}
+    if mx.default_device().type == mx.gpu:
+        return {}
+    from mistralrs_mlx.cpu.report import cpu_facts
+
+    return {fact.name: fact.text for fact in cpu_facts()}
 
 
 def _extras() -> dict[str, list[str]]:

@@ -12,6 +12,7 @@ import ctypes
 import importlib.util
 import logging
 import os
+import platform
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +20,14 @@ from pathlib import Path
 import mlx.core as mx
 
 from .elf import Mapping, import_slots, mappings
+from .vectors import detour
 
 __all__ = ["Blas", "bind_openblas"]
 
 log = logging.getLogger(__name__)
 
+VARIABLE = "MISTRALRS_MLX_BLAS"
+SMALL_MATRICES = ("SkylakeX", "Cooperlake", "SapphireRapids")  # kernels that copy no small matrix
 FUNCTIONS = frozenset({"cblas_sgemm", "cblas_dgemm", "cblas_cgemm"})
 PROT_READ_WRITE = 3
 
@@ -35,9 +39,14 @@ class Blas:
     name: str
     detail: str
     optimised: bool
+    by_columns: bool  # whether it wants a weight (N, K) stored so that outputs are neighbours
 
 
-REFERENCE = Blas("reference", "the BLAS that MLX's wheel is linked with", optimised=False)
+def _reference(reason: str) -> Blas:
+    detail = f"which MLX's wheel is linked with: {reason}"
+    return Blas("reference", detail, optimised=False, by_columns=True)
+
+
 _bound: list[tuple[Blas, ctypes.CDLL | None]] = []  # decided once; the library must stay loaded
 
 
@@ -50,27 +59,43 @@ def bind_openblas() -> Blas:
 
 
 def _bind() -> tuple[Blas, ctypes.CDLL | None]:
-    if sys.platform != "linux" or os.environ.get("MISTRALRS_MLX_BLAS", "auto") == "off":
-        return REFERENCE, None
+    if sys.platform != "linux":
+        return _reference("OpenBLAS is for Linux"), None
+    if os.environ.get(VARIABLE, "auto") == "off":
+        return _reference(f"{VARIABLE}=off"), None
     path = _openblas()
     if path is None:
-        return REFERENCE, None
+        return _reference("scipy-openblas32 is not installed"), None
     try:
-        library = ctypes.CDLL(str(path))
-        slots = _mlx_slots()
-        targets = {name: _address(library, f"scipy_{name}") for name in FUNCTIONS}
+        return _rerouted(ctypes.CDLL(str(path)))
     except (OSError, ValueError, AttributeError) as error:  # a library or a wheel of another build
         log.warning("OpenBLAS is installed but cannot be bound: %s", error)
-        return REFERENCE, None
+        return _reference(f"OpenBLAS cannot be bound, {error}"), None
+
+
+def _rerouted(library: ctypes.CDLL) -> tuple[Blas, ctypes.CDLL | None]:
+    """Write into libmlx, unless it is not the one we know or computes something else then."""
+    slots = _mlx_slots()
+    blas = _openblas_of(library)
+    targets = _targets(library, detoured=blas.by_columns)
     if set(slots) != FUNCTIONS or not all(_make_writable(address) for address in slots.values()):
-        return REFERENCE, None
+        return _reference("this build of MLX calls its BLAS another way"), None
     library.scipy_openblas_set_num_threads(1)  # more threads gain little and collapse under load
     before = {name: _read(address) for name, address in slots.items()}
     _write_all(slots, targets)
     if not _product_is_right():
         _write_all(slots, before)
-        return REFERENCE, None
-    return Blas("OpenBLAS", _describe(library), optimised=True), library
+        return _reference("OpenBLAS failed its test"), None
+    return blas, library
+
+
+def _targets(library: ctypes.CDLL, *, detoured: bool) -> dict[str, int]:
+    """What each of MLX's imports shall be: OpenBLAS's own, with a way out for single rows."""
+    targets = {name: _address(library, f"scipy_{name}") for name in FUNCTIONS}
+    if not detoured:
+        return targets
+    sgemm = detour(targets["cblas_sgemm"], _address(library, "scipy_cblas_sgemv"))
+    return targets if sgemm is None else {**targets, "cblas_sgemm": sgemm}
 
 
 def _openblas() -> Path | None:
@@ -122,9 +147,16 @@ def _product_is_right() -> bool:
     b = [[float((3 * i + j) % 11) for j in range(7)] for i in range(3)]
     expected = [[sum(x * y for x, y in zip(row, column, strict=True)) for column in b] for row in a]
     with mx.stream(mx.cpu):
-        return bool((mx.array(a) @ mx.array(b).T).tolist() == expected)
+        rows, columns = mx.array(a), mx.array(b).T
+        stored = mx.contiguous(columns)  # products read it another way than a transposed view
+        single = [(rows[:1] @ matrix).tolist() for matrix in (columns, stored)]
+        return bool((rows @ columns).tolist() == expected and single == [expected[:1]] * 2)
 
 
-def _describe(library: ctypes.CDLL) -> str:
+def _openblas_of(library: ctypes.CDLL) -> Blas:
     library.scipy_openblas_get_config.restype = ctypes.c_char_p
-    return str(library.scipy_openblas_get_config().decode())
+    library.scipy_openblas_get_corename.restype = ctypes.c_char_p
+    core = library.scipy_openblas_get_corename().decode()
+    version = " ".join(library.scipy_openblas_get_config().decode().split()[:2])
+    copies = platform.machine() == "x86_64" and core not in SMALL_MATRICES
+    return Blas("OpenBLAS", f"{version}, kernels for {core}", optimised=True, by_columns=copies)

@@ -1,4 +1,12 @@
-"""Linear layers for the CPU backend: dense float32, or packed with a GEMM for many rows."""
+"""Linear layers for the CPU backend: dense float32, or packed with a GEMM for many rows.
+
+A dense weight has the shape (N, K) in either order of memory. `by_columns` means that the N
+outputs of one input lie next to each other, which reference BLAS needs to be quick at all and most
+OpenBLAS kernels copy faster. Otherwise it is stored as checkpoints have it, and multiplied in
+pieces that OpenBLAS need not copy, if it has kernels for those.
+"""
+
+from collections.abc import Sequence
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -8,7 +16,8 @@ __all__ = ["DenseEmbedding", "DenseLinear", "HybridEmbedding", "HybridLinear", "
 SPLIT = 64  # output rows of a piece: OpenBLAS multiplies pieces this small without packing them
 SPLIT_ABOVE = 1_000_000  # weights; smaller matrices are below that limit as they are
 SPLIT_ROWS = 8  # inputs; from here on one GEMM is as fast
-GEMM_ROWS = 4  # inputs; the packed kernel's time grows with rows, dequantizing costs about four
+GEMM_ROWS = 5  # inputs; the packed kernel's time grows with rows, dequantizing costs about four
+REFERENCE_GEMM_ROWS = 32  # inputs, with the BLAS of MLX's wheel
 
 
 def dense_product(x: mx.array, weight: mx.array) -> mx.array:
@@ -22,52 +31,73 @@ def dense_product(x: mx.array, weight: mx.array) -> mx.array:
     return out.swapaxes(0, 1).reshape(*x.shape[:-1], out_dims)
 
 
-class DenseLinear(nn.Module):
-    """A linear layer in float32, whatever its checkpoint holds."""
+class Dense(nn.Module):
+    """A weight (N, K) in float32, whatever its checkpoint holds, in the order that suits BLAS."""
 
-    def __init__(self, weight: mx.array, bias: mx.array | None = None) -> None:
+    def __init__(self, weight: mx.array, *, by_columns: bool = False) -> None:
         super().__init__()
-        self.weight = weight
+        self.weight = mx.contiguous(weight.T).T if by_columns else weight
+        self.by_columns = by_columns
+
+    def product(self, x: mx.array) -> mx.array:
+        """x (..., K) -> (..., N)"""
+        return x @ self.weight.T if self.by_columns else dense_product(x, self.weight)
+
+
+class DenseLinear(Dense):
+    """A linear layer in float32."""
+
+    def __init__(
+        self, weight: mx.array, bias: mx.array | None = None, *, by_columns: bool = False
+    ) -> None:
+        super().__init__(weight, by_columns=by_columns)
         if bias is not None:
             self.bias = bias
 
     def __call__(self, x: mx.array) -> mx.array:
-        y = dense_product(x, self.weight)
+        y = self.product(x)
         return y + self.bias if "bias" in self else y
 
+    def beside(self, others: Sequence[nn.Module]) -> nn.Module | None:
+        """The layer whose output is that of this one, then those of others; None: there is none."""
+        layers = [self, *others]
+        form = (self.by_columns, self.weight.shape[1], "bias" in self)
+        if any((o.by_columns, o.weight.shape[1], "bias" in o) != form for o in layers):
+            return None
+        weight = mx.concatenate([layer.weight for layer in layers])
+        bias = mx.concatenate([layer.bias for layer in layers]) if "bias" in self else None
+        return DenseLinear(weight, bias, by_columns=self.by_columns)
 
-class DenseEmbedding(nn.Module):
+
+class DenseEmbedding(Dense):
     """An embedding in float32 that may serve as the head too."""
-
-    def __init__(self, weight: mx.array) -> None:
-        super().__init__()
-        self.weight = weight
 
     def __call__(self, tokens: mx.array) -> mx.array:
         return self.weight[tokens]
 
     def as_linear(self, x: mx.array) -> mx.array:
-        return dense_product(x, self.weight)
+        return self.product(x)
 
 
 class HybridLinear(nn.QuantizedLinear):
     """A packed linear layer that unpacks itself for passes of several rows."""
 
     @classmethod
-    def of(cls, layer: nn.QuantizedLinear) -> "HybridLinear":
-        """The same layer, sharing its arrays."""
+    def of(cls, layer: nn.QuantizedLinear, *, optimised: bool) -> "HybridLinear":
+        """The same layer, sharing its arrays; `optimised` says what the BLAS is."""
         hybrid = cls.__new__(cls)
         nn.Module.__init__(hybrid)
         dict.update(hybrid, layer)  # a module is a dict of its arrays
         hybrid.group_size, hybrid.bits, hybrid.mode = layer.group_size, layer.bits, layer.mode
+        hybrid.optimised = optimised
         hybrid.freeze()
         return hybrid
 
     def __call__(self, x: mx.array) -> mx.array:
-        if x.size // x.shape[-1] < GEMM_ROWS:
+        if few(x, self.optimised):
             packed: mx.array = super().__call__(x)
             return packed
-        y = x @ unpacked(self).T
+        y = unpacked_product(x, self)
         return y + self.bias if "bias" in self else y
 
 
@@ -75,21 +105,33 @@ class HybridEmbedding(nn.QuantizedEmbedding):
     """A packed embedding whose use as the head unpacks it for several rows."""
 
     @classmethod
-    def of(cls, layer: nn.QuantizedEmbedding) -> "HybridEmbedding":
-        """The same embedding, sharing its arrays."""
+    def of(cls, layer: nn.QuantizedEmbedding, *, optimised: bool) -> "HybridEmbedding":
+        """The same embedding, sharing its arrays; `optimised` says what the BLAS is."""
         hybrid = cls.__new__(cls)
         nn.Module.__init__(hybrid)
         dict.update(hybrid, layer)  # a module is a dict of its arrays
         hybrid.group_size, hybrid.bits, hybrid.mode = layer.group_size, layer.bits, layer.mode
         hybrid.num_embeddings, hybrid.dims = layer.num_embeddings, layer.dims
+        hybrid.optimised = optimised
         hybrid.freeze()
         return hybrid
 
     def as_linear(self, x: mx.array) -> mx.array:
-        if x.size // x.shape[-1] < GEMM_ROWS:
+        if few(x, self.optimised):
             packed: mx.array = super().as_linear(x)
             return packed
-        return x @ unpacked(self).T
+        return unpacked_product(x, self)
+
+
+def few(x: mx.array, optimised: bool) -> bool:
+    """Whether so few rows are multiplied faster by a packed weight as it is."""
+    return bool(x.size // x.shape[-1] < (GEMM_ROWS if optimised else REFERENCE_GEMM_ROWS))
+
+
+def unpacked_product(x: mx.array, layer: nn.Module) -> mx.array:
+    """x (..., K) times the unpacked weight (N, K) of a layer, transposed -> (..., N)"""
+    columns = unpacked(layer).T
+    return x @ (columns if layer.optimised else mx.contiguous(columns))
 
 
 def unpacked(layer: nn.Module) -> mx.array:

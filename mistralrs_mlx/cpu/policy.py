@@ -15,17 +15,24 @@ from typing import Literal
 import mlx.core as mx
 import mlx.nn as nn
 
+from mistralrs_mlx.cache.fused import fused
 from mistralrs_mlx.errors import ConfigError
 
-from .blas import bind_openblas
+from .attention import attention
+from .blas import Blas, bind_openblas
+from .compiling import apply_wish
 from .linear import DenseEmbedding, DenseLinear, HybridEmbedding, HybridLinear, unpacked
+from .norm import LeanRMSNorm
+from .rope import rope
 
-__all__ = ["CpuPolicy", "choose_policy", "prepare"]
+__all__ = ["CpuPolicy", "available_memory", "choose_policy", "describe_weights", "prepare"]
 
 log = logging.getLogger(__name__)
 
 Form = Literal["dense", "packed"]
 SHARE = 0.6  # of the available memory that dense weights may take
+MEMINFO = Path("/proc/meminfo")
+BYTES = 4  # of a float32
 VARIABLE = "MISTRALRS_MLX_CPU_WEIGHTS"
 
 
@@ -35,48 +42,99 @@ class CpuPolicy:
 
     form: Form
     reason: str
+    blas: Blas
 
     def adapt(self, layer: nn.Module) -> nn.Module:
         """The layer that does the same work in the chosen form. Others come back unchanged."""
-        return _ADAPTERS[self.form].get(type(layer), _unchanged)(layer)
+        adapter = _ADAPTERS[self.form].get(type(layer))
+        return layer if adapter is None else adapter(layer, self.blas)
 
 
 def prepare() -> None:
-    """Make the backend ready, before the first model of a process.
-
-    Compiled kernels would gain 4 % here, at the price of a C++ compiler at run time: shared
-    objects are built in a temporary folder, and MLX dies on a damaged or foreign one.
-    """
-    mx.disable_compile()
+    """Make the backend ready, before the first model of a process."""
+    apply_wish()
     bind_openblas()
+    if mx.default_device().type == mx.cpu:
+        fused.rope, fused.attention = rope, attention
 
 
-def choose_policy(parameters: int) -> CpuPolicy:
-    """Decide for a model of this many parameters."""
-    wish = os.environ.get(VARIABLE, "auto")
-    if wish not in ("auto", "dense", "packed"):
-        raise ConfigError(f"{VARIABLE}={wish!r}; it may be 'dense', 'packed' or 'auto'")
-    policy = _automatic(parameters) if wish == "auto" else _asked(wish)
+def choose_policy(parameters: int, room: int | None = None) -> CpuPolicy:
+    """Decide for a model of this many parameters, which may take `room` bytes if that is given."""
+    wish = _wish()
+    policy = _automatic(parameters, room) if wish == "auto" else _asked(wish)
     log.info("weights on the CPU backend: %s float32 (%s)", policy.form, policy.reason)
     return policy
 
 
+def describe_weights() -> str:
+    """What `choose_policy` would do with models of different sizes."""
+    wish = _wish()
+    if wish != "auto":
+        return f"{wish} ({VARIABLE}={wish})"
+    available = available_memory()
+    limit = SHARE * available / BYTES / 1e9
+    return f"dense up to {limit:.1f} billion parameters, packed above ({_gib(available)} available)"
+
+
+def _wish() -> str:
+    wish = os.environ.get(VARIABLE, "auto")
+    if wish not in ("auto", "dense", "packed"):
+        raise ConfigError(f"{VARIABLE}={wish!r}; it may be 'dense', 'packed' or 'auto'")
+    return wish
+
+
 def _asked(wish: str) -> CpuPolicy:
-    return CpuPolicy("dense" if wish == "dense" else "packed", f"{VARIABLE}={wish}")
+    form: Form = "dense" if wish == "dense" else "packed"
+    return CpuPolicy(form, f"{VARIABLE}={wish}", bind_openblas())
 
 
-def _automatic(parameters: int) -> CpuPolicy:
-    needed, available = 4 * parameters, _available_memory()
-    numbers = f"{needed / 2**30:.1f} GiB dense, {available / 2**30:.1f} GiB available"
-    return CpuPolicy("dense" if needed <= SHARE * available else "packed", numbers)
+def _automatic(parameters: int, room: int | None) -> CpuPolicy:
+    needed, available = BYTES * parameters, available_memory()
+    available = available if room is None else min(available, room)
+    numbers = f"{_gib(needed)} dense, {_gib(available)} available"
+    form: Form = "dense" if needed <= SHARE * available else "packed"
+    return CpuPolicy(form, numbers, bind_openblas())
 
 
-def _available_memory() -> int:
-    """Bytes that Linux could hand out without swapping."""
-    for line in Path("/proc/meminfo").read_text().splitlines():
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB"
+
+
+def available_memory() -> int:
+    """Bytes that the machine could hand out without swapping; all it has, where that is secret."""
+    lines = MEMINFO.read_text().splitlines() if MEMINFO.exists() else []
+    for line in lines:
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) * 1024
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _linear(layer: nn.Linear, blas: Blas) -> nn.Module:
+    return DenseLinear(_dense(layer.weight), _bias(layer), by_columns=blas.by_columns)
+
+
+def _unpacked_linear(layer: nn.QuantizedLinear, blas: Blas) -> nn.Module:
+    return DenseLinear(_dense(unpacked(layer)), _bias(layer), by_columns=blas.by_columns)
+
+
+def _embedding(layer: nn.Embedding, blas: Blas) -> nn.Module:
+    return DenseEmbedding(_dense(layer.weight), by_columns=blas.by_columns)
+
+
+def _unpacked_embedding(layer: nn.QuantizedEmbedding, blas: Blas) -> nn.Module:
+    return DenseEmbedding(_dense(unpacked(layer)), by_columns=blas.by_columns)
+
+
+def _hybrid_linear(layer: nn.QuantizedLinear, blas: Blas) -> nn.Module:
+    return HybridLinear.of(layer, optimised=blas.optimised)
+
+
+def _hybrid_embedding(layer: nn.QuantizedEmbedding, blas: Blas) -> nn.Module:
+    return HybridEmbedding.of(layer, optimised=blas.optimised)
+
+
+def _norm(layer: nn.RMSNorm, _: Blas) -> nn.Module:
+    return LeanRMSNorm(layer) if layer.weight.dtype == mx.float32 else layer
 
 
 def _dense(weight: mx.array) -> mx.array:
@@ -87,19 +145,17 @@ def _bias(layer: nn.Module) -> mx.array | None:
     return _dense(layer.bias) if "bias" in layer else None
 
 
-def _unchanged(layer: nn.Module) -> nn.Module:
-    return layer
-
-
 _ADAPTERS: dict[Form, dict[type, Callable[..., nn.Module]]] = {
     "dense": {
-        nn.Linear: lambda layer: DenseLinear(_dense(layer.weight), _bias(layer)),
-        nn.QuantizedLinear: lambda layer: DenseLinear(_dense(unpacked(layer)), _bias(layer)),
-        nn.Embedding: lambda layer: DenseEmbedding(_dense(layer.weight)),
-        nn.QuantizedEmbedding: lambda layer: DenseEmbedding(_dense(unpacked(layer))),
+        nn.Linear: _linear,
+        nn.QuantizedLinear: _unpacked_linear,
+        nn.Embedding: _embedding,
+        nn.QuantizedEmbedding: _unpacked_embedding,
+        nn.RMSNorm: _norm,
     },
     "packed": {
-        nn.QuantizedLinear: HybridLinear.of,
-        nn.QuantizedEmbedding: HybridEmbedding.of,
+        nn.QuantizedLinear: _hybrid_linear,
+        nn.QuantizedEmbedding: _hybrid_embedding,
+        nn.RMSNorm: _norm,
     },
 }

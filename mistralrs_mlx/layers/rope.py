@@ -10,6 +10,7 @@ from typing import Protocol
 
 import mlx.core as mx
 
+from mistralrs_mlx.cache.fused import fused
 from mistralrs_mlx.cache.step import Step
 from mistralrs_mlx.errors import ConfigError
 
@@ -48,7 +49,7 @@ class RoPE:
 
     def turn(self, x: mx.array, offset: int | mx.array) -> mx.array:
         """Turn (B, heads, L, head_dim) whose first tokens stand at `offset`, one or one a row."""
-        return mx.fast.rope(
+        return fused.rope(
             self._enlarged(x),
             self.dims,
             traditional=self.traditional,

@@ -35,6 +35,13 @@ def test_the_doctor_names_versions_and_device() -> None:
         assert f"\n{fact} " in f"\n{done.stdout}"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="Metal serves macOS")
+def test_the_doctor_says_how_the_cpu_would_be_used() -> None:
+    said = program("doctor").stdout
+    for fact in ("BLAS", "CPU weights", "compile"):
+        assert f"\n{fact} " in said
+
+
 def test_a_wrong_path_fails_in_one_line() -> None:
     done = program("run", "-m", "/no/such/folder", "-i", "x")
     assert (done.returncode, done.stdout) == (1, "")

@@ -4,9 +4,16 @@ import mlx.core as mx
 import mlx.nn as nn
 import pytest
 
-from mistralrs_mlx.cpu.linear import DenseLinear, HybridLinear, dense_product
-from mistralrs_mlx.cpu.policy import CpuPolicy, choose_policy
+from mistralrs_mlx.cpu.blas import Blas
+from mistralrs_mlx.cpu.linear import DenseEmbedding, DenseLinear, HybridLinear, dense_product
+from mistralrs_mlx.cpu.policy import CpuPolicy, choose_policy, describe_weights
 from mistralrs_mlx.errors import ConfigError
+from mistralrs_mlx.layers.fusing import side_by_side
+
+SMALL = Blas("OpenBLAS", "with kernels for small matrices", optimised=True, by_columns=False)
+OPENBLAS = Blas("OpenBLAS", "", optimised=True, by_columns=True)
+REFERENCE = Blas("reference", "", optimised=False, by_columns=True)
+each_blas = pytest.mark.parametrize("blas", [SMALL, OPENBLAS, REFERENCE])
 
 
 def difference(a: mx.array, b: mx.array) -> float:
@@ -23,29 +30,62 @@ def test_a_product_in_pieces_is_the_product(shape: tuple[int, int], out_dims: in
 
 
 @pytest.mark.parametrize("form", ["dense", "packed"])
-@pytest.mark.parametrize("rows", [1, 3, 4, 12])
+@pytest.mark.parametrize("rows", [1, 3, 4, 12, 40])
 @pytest.mark.parametrize("bias", [True, False])
-def test_an_adapted_layer_does_the_same_work(form: str, rows: int, bias: bool) -> None:
+@each_blas
+def test_an_adapted_layer_does_the_same_work(form: str, rows: int, bias: bool, blas: Blas) -> None:
     layer = nn.QuantizedLinear.from_linear(nn.Linear(128, 96, bias=bias), 64, 4)
     x = mx.random.normal((1, rows, 128), key=mx.random.key(2))
-    adapted = CpuPolicy(form, "").adapt(layer)
+    adapted = CpuPolicy(form, "", blas).adapt(layer)
     assert isinstance(adapted, DenseLinear if form == "dense" else HybridLinear)
     assert difference(adapted(x), layer(x)) < 1e-4
 
 
 @pytest.mark.parametrize("form", ["dense", "packed"])
-@pytest.mark.parametrize("rows", [1, 12])
-def test_an_adapted_embedding_looks_up_and_heads_the_same(form: str, rows: int) -> None:
+@pytest.mark.parametrize("rows", [1, 12, 40])
+@each_blas
+def test_an_adapted_embedding_looks_up_and_heads_the_same(form: str, rows: int, blas: Blas) -> None:
     layer = nn.QuantizedEmbedding.from_embedding(nn.Embedding(96, 128), 64, 4)
-    adapted = CpuPolicy(form, "").adapt(layer)
+    adapted = CpuPolicy(form, "", blas).adapt(layer)
     tokens, x = mx.array([[3, 95]]), mx.random.normal((1, rows, 128), key=mx.random.key(2))
     assert difference(adapted(tokens), layer(tokens)) < 1e-5
     assert difference(adapted.as_linear(x), layer.as_linear(x)) < 1e-4
 
 
 def test_other_layers_stay_as_they_are() -> None:
-    norm = nn.RMSNorm(8)
-    assert CpuPolicy("dense", "").adapt(norm) is norm
+    norm = nn.LayerNorm(8)
+    assert CpuPolicy("dense", "", OPENBLAS).adapt(norm) is norm
+
+
+@each_blas
+@pytest.mark.parametrize("bias", [True, False])
+def test_layers_put_side_by_side_give_their_outputs_one_after_the_other(
+    blas: Blas, bias: bool
+) -> None:
+    layers = [nn.Linear(64, dims, bias=bias) for dims in (96, 64)]
+    joined = side_by_side([CpuPolicy("dense", "", blas).adapt(layer) for layer in layers])
+    assert isinstance(joined, DenseLinear)
+    assert joined.by_columns == blas.by_columns
+    x = mx.random.normal((2, 3, 64), key=mx.random.key(4))
+    expected = mx.concatenate([layer(x) for layer in layers], axis=-1)
+    assert difference(joined(x), expected) < 1e-5
+
+
+def test_layers_of_different_forms_are_not_put_together() -> None:
+    made = [
+        DenseLinear(mx.ones((4, 8)), by_columns=True),
+        DenseLinear(mx.ones((4, 8)), by_columns=False),
+        DenseLinear(mx.ones((4, 8)), mx.ones((4,)), by_columns=True),
+        DenseLinear(mx.ones((4, 9)), by_columns=True),
+    ]
+    assert all(side_by_side([made[0], other]) is None for other in made[1:])
+
+
+@pytest.mark.parametrize("layer", [DenseLinear, DenseEmbedding])
+def test_a_weight_keeps_its_shape_in_either_order_of_memory(layer: type) -> None:
+    weight = mx.arange(12.0).reshape(4, 3)
+    for by_columns in (True, False):
+        assert layer(weight, by_columns=by_columns).weight.tolist() == weight.tolist()
 
 
 def test_weights_that_would_not_fit_stay_packed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,3 +100,10 @@ def test_the_users_wish_outranks_the_automatic_choice(monkeypatch: pytest.Monkey
     monkeypatch.setenv("MISTRALRS_MLX_CPU_WEIGHTS", "sparse")
     with pytest.raises(ConfigError, match="'sparse'; it may be 'dense'"):
         choose_policy(1)
+
+
+def test_the_form_of_weights_can_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MISTRALRS_MLX_CPU_WEIGHTS", raising=False)
+    assert "billion parameters" in describe_weights()
+    monkeypatch.setenv("MISTRALRS_MLX_CPU_WEIGHTS", "packed")
+    assert describe_weights() == "packed (MISTRALRS_MLX_CPU_WEIGHTS=packed)"
