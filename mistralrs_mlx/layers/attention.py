@@ -54,12 +54,13 @@ class Attention(Fusing):
     def __call__(self, x: mx.array, step: Step, cache: AttentionCache) -> mx.array:
         q, k, v = self._joined(x, step) if "qkv_proj" in self else self._separate(x, step)
         out = cache.attend(q, k, v, step, scale=self.scale, softcap=self.softcap)
-        return self.o_proj(merge_heads(out))
+        y: mx.array = self["o_proj"](merge_heads(out))
+        return y
 
     def placed(self, q: mx.array, k: mx.array, step: Step) -> tuple[mx.array, mx.array]:
         """Queries and keys as they are compared: normed, then turned by their positions."""
         if self.normed:
-            q, k = self.q_norm(q), self.k_norm(k)
+            q, k = self["q_norm"](q), self["k_norm"](k)
         return self.turned(q, step), self.turned(k, step)
 
     def turned(self, x: mx.array, step: Step) -> mx.array:
@@ -81,12 +82,13 @@ class Attention(Fusing):
     def _joined(self, x: mx.array, step: Step) -> tuple[mx.array, mx.array, mx.array]:
         """The same out of one product; without norms one rotation turns queries and keys."""
         both = self.heads + self.kv_heads
-        heads = split_heads(self.qkv_proj(x), self.head_dim)
+        heads = split_heads(self["qkv_proj"](x), self.head_dim)
         if self.normed:
-            q, k = self.placed(heads[:, : self.heads], heads[:, self.heads : both], step)
-            return q, k, heads[:, both:]
-        turned = self.turned(heads[:, :both], step)
-        return turned[:, : self.heads], turned[:, self.heads :], heads[:, both:]
+            q, k, v = mx.split(heads, [self.heads, both], axis=1)
+            return *self.placed(q, k, step), v
+        qk, v = mx.split(heads, [both], axis=1)
+        q, k = mx.split(self.turned(qk, step), [self.heads], axis=1)
+        return q, k, v
 
 
 def split_heads(x: mx.array, head_dim: int) -> mx.array:

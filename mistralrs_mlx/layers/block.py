@@ -1,4 +1,8 @@
-"""How the parts of one decoder layer are wired around the residual stream."""
+"""How the parts of one decoder layer are wired around the residual stream.
+
+A module is a dict of its parts, and `self["part"]` finds one three times as fast as `self.part`:
+the host looks up thousands for every token.
+"""
 
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -35,8 +39,9 @@ class PreNormBlock(nn.Module):
         self.mlp = mlp
 
     def __call__(self, x: mx.array, step: Step, cache: Any) -> mx.array:
-        x = x + self.self_attn(self.input_layernorm(x), step, cache)
-        return x + self.mlp(self.post_attention_layernorm(x))
+        x = x + self["self_attn"](self["input_layernorm"](x), step, cache)
+        y: mx.array = x + self["mlp"](self["post_attention_layernorm"](x))
+        return y
 
 
 class MixerBlock(nn.Module):
@@ -57,8 +62,9 @@ class MixerBlock(nn.Module):
         self.mixer = name
 
     def __call__(self, x: mx.array, step: Step, cache: Any) -> mx.array:
-        x = x + self[self.mixer](self.input_layernorm(x), step, cache)
-        return x + self.mlp(self.post_attention_layernorm(x))
+        x = x + self[self.mixer](self["input_layernorm"](x), step, cache)
+        y: mx.array = x + self["mlp"](self["post_attention_layernorm"](x))
+        return y
 
 
 class SandwichBlock(nn.Module):
@@ -76,6 +82,8 @@ class SandwichBlock(nn.Module):
         self.post_feedforward_layernorm = norm()
 
     def __call__(self, x: mx.array, step: Step, cache: Any) -> mx.array:
-        attended = self.self_attn(self.input_layernorm(x), step, cache)
-        x = x + self.post_attention_layernorm(attended)
-        return x + self.post_feedforward_layernorm(self.mlp(self.pre_feedforward_layernorm(x)))
+        attended = self["self_attn"](self["input_layernorm"](x), step, cache)
+        x = x + self["post_attention_layernorm"](attended)
+        worked = self["mlp"](self["pre_feedforward_layernorm"](x))
+        y: mx.array = x + self["post_feedforward_layernorm"](worked)
+        return y

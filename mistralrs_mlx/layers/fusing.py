@@ -6,6 +6,7 @@ Once a model is loaded its blocks may put their layers together.
 
 import copy
 from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -19,6 +20,14 @@ class Fusing(nn.Module):
     def fuse(self) -> None:
         """Replace these layers by one, if they have the same form. The block's work stays."""
         raise NotImplementedError
+
+
+@runtime_checkable
+class Joins(Protocol):
+    """A layer that is more than its arrays, and knows how it stands beside others of its kind."""
+
+    def beside(self, others: Sequence[nn.Module], /) -> nn.Module | None:
+        """The layer whose output is that of this one, then those of others; None: there is none."""
 
 
 def fuse(model: nn.Module) -> None:
@@ -36,6 +45,9 @@ def side_by_side(layers: Sequence[nn.Module], *, axis: int = 0) -> nn.Module | N
     is that of the rows.
     """
     first = layers[0]
+    if isinstance(first, Joins):
+        alike = axis == 0 and all(type(layer) is type(first) for layer in layers)
+        return first.beside(layers[1:]) if alike else None
     if any(_form(layer, axis) != _form(first, axis) for layer in layers):
         return None
     joined = copy.copy(first)

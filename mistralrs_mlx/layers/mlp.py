@@ -3,7 +3,7 @@
 import mlx.core as mx
 import mlx.nn as nn
 
-from .activations import Activation
+from .activations import Activation, gated
 from .fusing import Fusing, side_by_side
 
 __all__ = ["FusedGatedMLP", "GatedMLP"]
@@ -19,14 +19,15 @@ class GatedMLP(Fusing):
         self.gate_proj = nn.Linear(dims, hidden, bias=bias)
         self.up_proj = nn.Linear(dims, hidden, bias=bias)
         self.down_proj = nn.Linear(hidden, dims, bias=bias)
-        self.activation = activation
+        self.gated = gated(activation)
 
     def __call__(self, x: mx.array) -> mx.array:
         if "gate_up_proj" in self:
-            gate, up = mx.split(self.gate_up_proj(x), 2, axis=-1)
+            gate, up = mx.split(self["gate_up_proj"](x), 2, axis=-1)
         else:
             gate, up = self.gate_proj(x), self.up_proj(x)
-        return self.down_proj(self.activation(gate) * up)
+        y: mx.array = self["down_proj"](self.gated(gate, up))
+        return y
 
     def fuse(self) -> None:
         joined = side_by_side([self.gate_proj, self.up_proj])
@@ -42,8 +43,9 @@ class FusedGatedMLP(nn.Module):
         super().__init__()
         self.gate_up_proj = nn.Linear(dims, 2 * hidden, bias=False)
         self.down_proj = nn.Linear(hidden, dims, bias=False)
-        self.activation = activation
+        self.gated = gated(activation)
 
     def __call__(self, x: mx.array) -> mx.array:
-        gate, up = mx.split(self.gate_up_proj(x), 2, axis=-1)
-        return self.down_proj(self.activation(gate) * up)
+        gate, up = mx.split(self["gate_up_proj"](x), 2, axis=-1)
+        y: mx.array = self["down_proj"](self.gated(gate, up))
+        return y

@@ -4,15 +4,14 @@ The experts' matrices are stacked, so that one product serves all of them. A pic
 one row; a pass has `rows * chosen` of them.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Self
 
 import mlx.core as mx
 import mlx.nn as nn
 
-from .activations import Activation
+from .activations import Gated, gated
 from .fusing import Fusing, side_by_side
 from .routers import Router
 
@@ -27,9 +26,6 @@ __all__ = [
 ]
 
 SORT_FROM = 64  # picks; from here on kernels gain more by walking through the experts in order
-
-Gated = Callable[[mx.array, mx.array], mx.array]
-"""How a gate works on what it lets through: (gate, up) -> hidden."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,10 +71,10 @@ class QuantizedSwitchLinear(nn.Module):
     def __call__(self, x: mx.array, picks: Picks) -> mx.array:
         """(R, K) -> (P, N)"""
         y = mx.gather_qmm(
-            x[:, None],
-            self.weight,
-            self.scales,
-            self.biases,
+            mx.expand_dims(x, 1),
+            self["weight"],
+            self["scales"],
+            self.get("biases"),
             lhs_indices=picks.rows,
             rhs_indices=picks.experts,
             transpose=True,
@@ -86,8 +82,9 @@ class QuantizedSwitchLinear(nn.Module):
             bits=self.bits,
             mode=self.mode,
             sorted_indices=picks.sorted,
-        )[:, 0].astype(x.dtype)  # scales may be finer than the input
-        return y + self.bias[picks.experts] if "bias" in self else y
+        )
+        y = mx.squeeze(y, 1).astype(x.dtype)  # scales may be finer than the input
+        return y + self["bias"][picks.experts] if "bias" in self else y
 
 
 class Experts(Fusing):
@@ -112,7 +109,7 @@ class Experts(Fusing):
             order = mx.argsort(chosen.reshape(-1))
             picks = Picks(rows=None, experts=chosen.reshape(-1)[order], sorted=True)
             y = self._forward(x[order // count], picks, count)[mx.argsort(order)]
-        return (y.reshape(rows, count, -1) * weights[..., None]).sum(-2).astype(x.dtype)
+        return _weighted(y.reshape(rows, count, -1), weights).sum(-2).astype(x.dtype)
 
     def fuse(self) -> None:
         joined = side_by_side([self.gate_proj, self.up_proj], axis=1)
@@ -122,10 +119,11 @@ class Experts(Fusing):
 
     def _forward(self, x: mx.array, picks: Picks, count: int) -> mx.array:
         if "gate_up_proj" in self:
-            gate, up = mx.split(self.gate_up_proj(x, picks), 2, axis=-1)
+            gate, up = mx.split(self["gate_up_proj"](x, picks), 2, axis=-1)
         else:
             gate, up = self.gate_proj(x, picks), self.up_proj(x, picks)
-        return self.down_proj(self.gated(gate, up), picks.hidden(count))
+        y: mx.array = self["down_proj"](self.gated(gate, up), picks.hidden(count))
+        return y
 
 
 class MoE(nn.Module):
@@ -140,23 +138,24 @@ class MoE(nn.Module):
 
     def __call__(self, x: mx.array) -> mx.array:
         rows = x.reshape(-1, x.shape[-1])
-        weights, chosen = self.gate(rows)
-        y = self.experts(rows, weights, chosen).reshape(x.shape)
-        return y + self.shared_experts(x) if "shared_experts" in self else y
-
-
-def gated(activation: Activation) -> Gated:
-    """The usual gate: activation(gate) * up."""
-    return lambda gate, up: activation(gate) * up
+        weights, chosen = self["gate"](rows)
+        y: mx.array = self["experts"](rows, weights, chosen).reshape(x.shape)
+        return y + self["shared_experts"](x) if "shared_experts" in self else y
 
 
 @lru_cache(maxsize=16)
 def _rows(rows: int, count: int) -> tuple[mx.array, mx.array]:
     """The rows of all picks, in and out; computed once, where each layer would do it again."""
-    out = mx.arange(rows * count)
+    out = mx.arange(rows * count, dtype=mx.uint32)  # as kernels take indices
     both = out // count, out
     mx.eval(both)
     return both
+
+
+@partial(mx.compile, shapeless=True)
+def _weighted(y: mx.array, weights: mx.array) -> mx.array:
+    """(R, chosen, D), each times its weight (R, chosen), in float32"""
+    return y.astype(mx.float32) * weights[..., None]
 
 
 def _gather_mm(x: mx.array, weight: mx.array, picks: Picks) -> mx.array:

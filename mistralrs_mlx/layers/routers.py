@@ -3,6 +3,8 @@
 To the loader a router is no linear layer, so nothing ever quantizes it.
 """
 
+from functools import partial, reduce
+from operator import add
 from typing import Protocol
 
 import mlx.core as mx
@@ -40,10 +42,10 @@ class SoftmaxRouter(nn.Module):
         self.chosen, self.normalize = chosen, normalize
 
     def __call__(self, rows: mx.array) -> Routing:
-        logits = (rows.astype(self.weight.dtype) @ self.weight.T).astype(mx.float32)
-        if "bias" in self:
-            logits = logits + self.bias
-        experts = best(logits, self.chosen)
+        weight = self["weight"]
+        product = rows.astype(weight.dtype) @ weight.T
+        logits, negated = _logits(product, [self["bias"]] if "bias" in self else [])
+        experts = _least(negated, self.chosen)
         if self.normalize:
             return mx.softmax(mx.take_along_axis(logits, experts, axis=-1), axis=-1), experts
         return mx.take_along_axis(mx.softmax(logits, axis=-1), experts, axis=-1), experts
@@ -73,26 +75,26 @@ class SigmoidRouter(nn.Module):
         self.e_score_correction_bias = mx.zeros((experts,))
         self.chosen, self.groups, self.kept = chosen, groups, kept
         self.normalize, self.scale = normalize, scale
+        self._factor = mx.array(scale)
 
     def __call__(self, rows: mx.array) -> Routing:
-        scores = mx.sigmoid(rows.astype(mx.float32) @ self.weight.astype(mx.float32).T)
-        biased = scores + self.e_score_correction_bias
+        product = rows.astype(mx.float32) @ self.weight.astype(mx.float32).T
+        scores, biased, negated = _scores(product, self.e_score_correction_bias)
         if self.kept < self.groups:
             grouped = biased.reshape(len(rows), self.groups, -1)
             worth = mx.topk(grouped, 2, axis=-1).sum(-1)
-            biased = in_best_groups(biased, worth, self.kept, otherwise=-mx.inf)
-        experts = best(biased, self.chosen)
+            experts = best(in_best_groups(biased, worth, self.kept, otherwise=-mx.inf), self.chosen)
+        else:
+            experts = _least(negated, self.chosen)
         weights = mx.take_along_axis(scores, experts, axis=-1)
         if self.normalize:
-            weights = weights / (weights.sum(-1, keepdims=True) + 1e-20)
+            return _shares(weights, weights.sum(-1, keepdims=True), self._factor), experts
         return weights * self.scale, experts
 
 
 def best(scores: mx.array, count: int) -> mx.array:
     """The places of the `count` largest numbers along the last axis, in no certain order."""
-    if count == scores.shape[-1]:
-        return mx.broadcast_to(mx.arange(count), scores.shape)
-    return mx.argpartition(-scores, kth=count - 1, axis=-1)[..., :count]
+    return _least(-scores, count)
 
 
 def in_best_groups(scores: mx.array, worth: mx.array, kept: int, *, otherwise: float) -> mx.array:
@@ -101,6 +103,33 @@ def in_best_groups(scores: mx.array, worth: mx.array, kept: int, *, otherwise: f
     chosen = best(worth, kept)[..., None] == mx.arange(groups)  # (R, kept, G)
     grouped = scores.reshape(rows, groups, -1)
     return mx.where(chosen.any(1)[..., None], grouped, otherwise).reshape(rows, -1)
+
+
+def _least(scores: mx.array, count: int) -> mx.array:
+    """The places of the `count` smallest numbers."""
+    if count == scores.shape[-1]:
+        return mx.broadcast_to(mx.arange(count), scores.shape)
+    return mx.argpartition(scores, kth=count - 1, axis=-1)[..., :count]
+
+
+@partial(mx.compile, shapeless=True)
+def _logits(product: mx.array, bias: list[mx.array]) -> tuple[mx.array, mx.array]:
+    """What a softmax router multiplied, in float32 and with its bias; and the same negated."""
+    logits = reduce(add, bias, product.astype(mx.float32))
+    return logits, -logits
+
+
+@partial(mx.compile, shapeless=True)
+def _scores(product: mx.array, bias: mx.array) -> tuple[mx.array, mx.array, mx.array]:
+    """How much experts count, by what they are chosen, and that negated."""
+    scores = mx.sigmoid(product)
+    biased = scores + bias
+    return scores, biased, -biased
+
+
+@partial(mx.compile, shapeless=True)
+def _shares(weights: mx.array, total: mx.array, scale: mx.array) -> mx.array:
+    return weights / (total + 1e-20) * scale
 
 
 def _check(experts: int, chosen: int, groups: int = 1, kept: int = 1) -> None:

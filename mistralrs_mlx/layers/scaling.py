@@ -73,6 +73,11 @@ class RopeSpec:
         """The length beyond which LongRoPE turns keys differently; None for all other kinds."""
         return self.trained if self.kind == "longrope" else None
 
+    @property
+    def steady(self) -> int | None:
+        """The length from which each further token turns keys differently; None: there is none."""
+        return self.maximum if self.kind == "dynamic" else None
+
     def number(self, key: str, default: float | None = None) -> float:
         """A number from the dict. Without a default the key must be there."""
         return _number(self.scaling, key, default)

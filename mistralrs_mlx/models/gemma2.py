@@ -7,6 +7,7 @@ Reference: transformers `Gemma2ForCausalLM`.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache, partial
 
 import mlx.core as mx
 
@@ -76,7 +77,19 @@ class Gemma2(GemmaLM):
 
     def head(self, hidden: mx.array) -> mx.array:
         logits, cap = super().head(hidden), self.config.final_logit_softcapping
-        return logits if cap is None else cap * mx.tanh(logits / cap)
+        return logits if cap is None else _capping(cap)(logits)
 
     def cache_layout(self) -> list[Memory]:
         return self.config.windowed(self.config.sliding_window)
+
+
+@cache
+def _capping(cap: float) -> Callable[[mx.array], mx.array]:
+    """What keeps logits between -cap and cap, in one kernel."""
+
+    @partial(mx.compile, shapeless=True)
+    def work(logits: mx.array) -> mx.array:
+        return cap * mx.tanh(logits / cap)
+
+    capped: Callable[[mx.array], mx.array] = work
+    return capped

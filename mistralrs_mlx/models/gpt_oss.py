@@ -8,6 +8,7 @@ Reference: transformers `GptOssForCausalLM`.
 """
 
 from dataclasses import dataclass, field
+from functools import cache, partial
 from typing import Any
 
 import mlx.core as mx
@@ -75,14 +76,17 @@ class SinkAttention(Attention):
         return self.o_proj(merge_heads(out))
 
 
+@cache
 def clamped(alpha: float, limit: float) -> Gated:
     """The gate of GPT-OSS: gate * sigmoid(alpha * gate) * (up + 1), both clamped."""
 
+    @partial(mx.compile, shapeless=True)
     def gated(gate: mx.array, up: mx.array) -> mx.array:
         gate, up = mx.minimum(gate, limit), mx.clip(up, -limit, limit)
         return gate * mx.sigmoid(alpha * gate) * (up + 1)
 
-    return gated
+    clamping: Gated = gated
+    return clamping
 
 
 class GptOss(CausalLM):

@@ -5,6 +5,7 @@ Reference: transformers `GraniteForCausalLM`.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any
 
 import mlx.core as mx
@@ -45,11 +46,11 @@ class ScaledBlock(nn.Module):
         self.self_attn = attention
         self.post_attention_layernorm = norm()
         self.mlp = mlp
-        self.scale = scale
+        self.sum = _sum(scale)
 
     def __call__(self, x: mx.array, step: Step, cache: Any) -> mx.array:
-        x = x + self.scale * self.self_attn(self.input_layernorm(x), step, cache)
-        return x + self.scale * self.mlp(self.post_attention_layernorm(x))
+        x = self.sum(x, self["self_attn"](self["input_layernorm"](x), step, cache))
+        return self.sum(x, self["mlp"](self["post_attention_layernorm"](x)))
 
 
 class Granite(CausalLM):
@@ -86,3 +87,15 @@ class Granite(CausalLM):
 
     def head(self, hidden: mx.array) -> mx.array:
         return super().head(hidden) / self.config.logits_scaling
+
+
+@cache
+def _sum(scale: float) -> Callable[[mx.array, mx.array], mx.array]:
+    """What adds a fraction of its second argument to the first, in one kernel."""
+
+    @partial(mx.compile, shapeless=True)
+    def work(x: mx.array, y: mx.array) -> mx.array:
+        return x + scale * y
+
+    adding: Callable[[mx.array, mx.array], mx.array] = work
+    return adding
