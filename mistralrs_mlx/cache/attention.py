@@ -1,5 +1,8 @@
 """Softmax attention where MLX's fused kernel cannot go: soft caps and quantized columns."""
 
+from collections.abc import Callable
+from functools import cache, partial
+
 import mlx.core as mx
 
 __all__ = ["capped_attention", "masked", "quantized_attention"]
@@ -19,7 +22,7 @@ def capped_attention(
     q (B, heads, L, dims), k and v (B, kv_heads, columns, dims) -> like q.
     """
     q, k, v = _grouped(q, k.shape[1]), k[:, :, None], v[:, :, None]
-    scores = _capped((q * scale) @ k.swapaxes(-1, -2), softcap)
+    scores = _capped(q @ k.swapaxes(-1, -2), scale, softcap)
     return _ungrouped(_softmax(scores, mask) @ v)
 
 
@@ -48,7 +51,7 @@ def quantized_attention(
         bits=bits,
     )
     if softcap is not None:
-        scores = _capped(scores, softcap)
+        scores = _capped(scores, 1.0, softcap)
     packed, scales, biases = (part[:, :, None] for part in values)
     out = mx.quantized_matmul(
         _softmax(scores, mask, sinks),
@@ -81,8 +84,20 @@ def _ungrouped(x: mx.array) -> mx.array:
     return x.reshape(x.shape[0], -1, *x.shape[3:])
 
 
-def _capped(scores: mx.array, softcap: float) -> mx.array:
-    return softcap * mx.tanh(scores / softcap)
+def _capped(scores: mx.array, scale: float, softcap: float) -> mx.array:
+    capped: mx.array = _capping(scale, softcap)(scores)
+    return capped
+
+
+@cache
+def _capping(scale: float, softcap: float) -> Callable[[mx.array], mx.array]:
+    """What scales scores and keeps them between -softcap and softcap, in one kernel."""
+
+    @partial(mx.compile, shapeless=True)
+    def work(scores: mx.array) -> mx.array:
+        return softcap * mx.tanh(scores * scale / softcap)
+
+    return work
 
 
 def _softmax(

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 
 import mlx.core as mx
 
+from .forecast import Extent
 from .kv import KVCache, QuantizedKVCache
 from .latent import LatentCache
-from .layout import Attends, Compresses, Memory, Recurs
+from .layout import Attends, Compresses, Memory, Packing, Recurs
+from .segment import Segment, joined
 from .span import BLOCK, GROWTH, Track
 from .state import StateCache
 from .step import Step
@@ -27,18 +29,19 @@ class Caches:
         self,
         layout: Sequence[Memory],
         *,
-        kv_bits: int | None = None,
+        packing: Packing | None = None,
         block: int = BLOCK,
         growth: int = GROWTH,
     ) -> None:
-        self.layers: list[LayerCache] = [_build(memory, kv_bits) for memory in layout]
+        self.layers: list[LayerCache] = [_build(memory, packing) for memory in layout]
         windows = {memory.window for memory in layout if isinstance(memory, Attends)}
-        self._tracks = {window: Track(window, block, growth) for window in windows}
+        self.tracks = {window: Track(window, block, growth) for window in windows}
         self._block = block if any(window is not None for window in windows) else None
-        self._slots = 0
+        self.slots = 0  # rows that the arenas hold, or will with the next pass
         self.lengths: list[int] = []  # tokens remembered, per row
         self.prompts: list[int] = []  # how long each row's prompt is going to be
         self._highs: list[int] = []  # the most tokens each row ever remembered
+        self._floors: list[int] = []  # rows that were put in cannot go back behind this
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -48,18 +51,65 @@ class Caches:
         return sum(layer.nbytes for layer in self.layers)
 
     @property
+    def recurs(self) -> bool:
+        """Whether some layers carry a state, of which only the latest is there."""
+        return any(isinstance(layer, StateCache) for layer in self.layers)
+
+    @property
+    def forgets(self) -> bool:
+        """Whether some layers do not remember all of a row."""
+        return self.recurs or any(window is not None for window in self.tracks)
+
+    @property
     def longest_pass(self) -> int | None:
         """The most tokens that one pass may add to a row; None: any number."""
         return self._block
 
+    def extent(self, rows: int, columns: int) -> Extent:
+        """How large the arenas become for so many rows, the longest of so many tokens."""
+        slots = self.slots
+        while slots < rows:
+            slots = max(1, 2 * slots)
+        capacities = {window: track.grown(columns) for window, track in self.tracks.items()}
+        return Extent(slots=slots, capacities=capacities)
+
+    def reserve(self, columns: int) -> None:
+        """Let the arenas grow once, with the next pass, to what rows of this length need."""
+        for track in self.tracks.values():
+            track.reserve(columns)
+
+    def fit(self) -> bool:
+        """Give back slots that are free, one layer after the other. False: there are none."""
+        slots = 1
+        while slots < len(self.lengths):
+            slots *= 2
+        if slots >= self.slots:
+            return False
+        self.slots = slots
+        for layer in self.layers:
+            layer.fit(slots)
+        return True
+
+    def advance(self, rows: int) -> list[int]:
+        """Give the first rows one token each, as a step does, and return their lengths before."""
+        before = self.lengths[:rows]
+        for row in range(rows):
+            self.lengths[row] += 1
+            self._highs[row] = max(self._highs[row], self.lengths[row])
+        return before
+
+    def capacity(self, window: int | None) -> int:
+        """The columns that an arena of this window holds, or will with the next pass."""
+        track = self.tracks.get(window)
+        return 0 if track is None else track.capacity
+
     def add(self, prompt: int = 0) -> int:
         """Open a row whose prompt will have this many tokens, and return its index."""
-        self.lengths.append(0)
-        self.prompts.append(prompt)
-        self._highs.append(0)
+        for fact, value in zip(self._facts, (0, prompt, 0, 0), strict=True):
+            fact.append(value)
         row = len(self.lengths) - 1
-        while self._slots <= row:
-            self._slots = max(1, 2 * self._slots)
+        while self.slots <= row:
+            self.slots = max(1, 2 * self.slots)
         self._forget(row)
         return row
 
@@ -74,20 +124,21 @@ class Caches:
             return
         for layer in self.layers:
             layer.copy(source, target)
-        for facts in (self.lengths, self.prompts, self._highs):
-            facts[target] = facts[source]
+        for fact in self._facts:
+            fact[target] = fact[source]
 
     def pop(self) -> None:
         """Close the last row."""
-        for facts in (self.lengths, self.prompts, self._highs):
-            facts.pop()
+        for fact in self._facts:
+            fact.pop()
 
     def copy(self, row: int) -> int:
         """Open another row with the same contents, and return its index."""
         new = self.add(self.prompts[row])
         for layer in self.layers:
             layer.copy(row, new)
-        self.lengths[new], self._highs[new] = self.lengths[row], self._highs[row]
+        for fact in self._facts:
+            fact[new] = fact[row]
         return new
 
     def trim(self, row: int, length: int) -> bool:
@@ -96,22 +147,71 @@ class Caches:
             return True
         if length == 0:
             self._forget(row)
-            self.lengths[row] = self._highs[row] = 0
+            self.lengths[row] = self._highs[row] = self._floors[row] = 0
             return True
-        if any(isinstance(layer, StateCache) for layer in self.layers):
-            return False
-        if not all(track.keeps(self._highs[row], length) for track in self._tracks.values()):
+        if self.recurs or not self.holds(row, length):
             return False
         self.lengths[row] = length
         return True
+
+    def holds(self, row: int, length: int) -> bool:
+        """Whether the columns are there that a row of `length` tokens would look at."""
+        if length < self._floors[row]:
+            return False
+        return all(track.keeps(self._highs[row], length) for track in self.tracks.values())
+
+    def take(self, row: int, start: int, stop: int, *, end: int) -> Segment:
+        """Copies of a row's columns of [start, stop), as far as a row of `end` tokens sees them.
+
+        And one more of each window: the same prompt again computes its last token.
+        """
+        lows = {
+            window: start
+            if window is None
+            else min(max(start, end - window - 1, self._oldest(row, window)), stop)
+            for window in self.tracks
+        }
+        columns = {window: self.tracks[window].columns(low, stop) for window, low in lows.items()}
+        layers = tuple(
+            ()
+            if isinstance(layer, StateCache) or lows[layer.window] == stop
+            else layer.take(row, columns[layer.window])
+            for layer in self.layers
+        )
+        windows = [layer.window for layer in self.layers]
+        return Segment(start=start, stop=stop, windows=windows, lows=lows, layers=layers)
+
+    def states(self, row: int) -> tuple[tuple[mx.array, ...], ...]:
+        """Copies of a row's states, layer by layer; nothing for layers that have none."""
+        return tuple(
+            layer.take(row) if isinstance(layer, StateCache) else () for layer in self.layers
+        )
+
+    def put(
+        self,
+        row: int,
+        segments: Sequence[Segment],
+        states: Sequence[tuple[mx.array, ...]] | None = None,
+    ) -> None:
+        """Let a fresh row remember these segments, the first of which begins at 0, and states."""
+        length = segments[-1].stop
+        for index, layer in enumerate(self.layers):
+            if isinstance(layer, StateCache):
+                layer.put(row, self.slots, () if states is None else states[index])
+                continue
+            start = 0 if layer.window is None else max(0, length - layer.window)
+            span = self.tracks[layer.window].place(row, self.slots, start, length)
+            layer.put(joined(segments, index, start), span)
+        self.lengths[row] = self._highs[row] = length
+        self._floors[row] = length if self.forgets else 0
 
     def step(self, start: int, stop: int, length: int) -> Step:
         """Give rows [start, stop) `length` new tokens each. Their lengths advance now."""
         rows = range(start, stop)
         offsets = self.lengths[start:stop]
         spans = {
-            window: track.span(rows, self._slots, offsets, length)
-            for window, track in self._tracks.items()
+            window: track.span(rows, self.slots, offsets, length)
+            for window, track in self.tracks.items()
         }
         for row in rows:
             self.lengths[row] += length
@@ -119,7 +219,7 @@ class Caches:
         ends = [max(self.lengths[row], self.prompts[row]) for row in rows]
         return Step(
             rows,
-            self._slots,
+            self.slots,
             length=length,
             offsets=offsets,
             ends=ends,
@@ -131,17 +231,25 @@ class Caches:
         """Every array, for the evaluation that ends a pass without logits."""
         return [array for layer in self.layers for array in layer.arrays()]
 
+    def _oldest(self, row: int, window: int) -> int:
+        """From where on the columns of a window are there."""
+        return max(self._highs[row] - self.tracks[window].capacity, self._floors[row] - window)
+
+    @property
+    def _facts(self) -> tuple[list[int], ...]:
+        return self.lengths, self.prompts, self._highs, self._floors
+
     def _forget(self, row: int) -> None:
         for layer in self.layers:
             if isinstance(layer, StateCache):
                 layer.clear(row)
 
 
-def _build(memory: Memory, kv_bits: int | None) -> LayerCache:
+def _build(memory: Memory, packing: Packing | None) -> LayerCache:
     if isinstance(memory, Recurs):
         return StateCache(memory.states)
     if isinstance(memory, Compresses):
-        return LatentCache(bits=kv_bits)
-    if kv_bits is None:
+        return LatentCache(packing)
+    if packing is None:
         return KVCache(memory.window)
-    return QuantizedKVCache(memory.window, bits=kv_bits)
+    return QuantizedKVCache(memory.window, packing)

@@ -1,7 +1,10 @@
 """Arenas of key or value columns, shaped (slots, heads, capacity, dims)."""
 
+from functools import cache
+
 import mlx.core as mx
 
+from .layout import Packing
 from .span import Span
 
 __all__ = ["Columns", "QuantizedColumns"]
@@ -14,6 +17,10 @@ class Columns:
         self._buffer: mx.array | None = None
 
     @property
+    def leaves(self) -> "tuple[Columns, ...]":
+        return (self,)
+
+    @property
     def nbytes(self) -> int:
         return 0 if self._buffer is None else self._buffer.nbytes
 
@@ -24,7 +31,7 @@ class Columns:
             buffer[span.start : span.stop, :, span.target] = new
         else:
             rows, columns = span.target
-            buffer[rows, :, columns] = new.transpose(0, 2, 1, 3)
+            buffer[rows[:, None], _heads(new.shape[1]), columns[:, None]] = new
         self._buffer = buffer
         return buffer[span.start : span.stop, :, : span.visible]
 
@@ -37,6 +44,28 @@ class Columns:
         row = mx.take(self._buffer, mx.array([source]), axis=0)
         mx.eval(row)
         self._buffer[target : target + 1] = row
+
+    def fit(self, slots: int) -> None:
+        """Give back the memory of all slots but the first ones."""
+        if self._buffer is not None and slots < self._buffer.shape[0]:
+            kept = mx.take(self._buffer, mx.arange(slots), axis=0)
+            mx.eval(kept)
+            self._buffer = kept
+
+    def take(self, row: int, columns: mx.array) -> mx.array:
+        """A copy of some columns of a row, (1, heads, columns, dims)."""
+        assert self._buffer is not None
+        # Here, too, a slice would share the arena.
+        return mx.take(self._buffer[row : row + 1], columns, axis=2)
+
+    def grow(self, slots: int, capacity: int) -> None:
+        """Make room, if a pass has written here before."""
+        if self._buffer is not None:
+            self._buffer = self._resized(slots, capacity)
+
+    def put_array(self, array: mx.array) -> None:
+        """Let another array be the arena."""
+        self._buffer = array
 
     def arrays(self) -> list[mx.array]:
         return [] if self._buffer is None else [self._buffer]
@@ -66,22 +95,19 @@ class Columns:
 class QuantizedColumns:
     """Columns stored as packed integers, scales and biases."""
 
-    def __init__(self, bits: int, group_size: int) -> None:
-        self.bits, self.group_size = bits, group_size
-        self._parts = (Columns(), Columns(), Columns())
-
-    @property
-    def nbytes(self) -> int:
-        return sum(part.nbytes for part in self._parts)
+    def __init__(self, packing: Packing) -> None:
+        self.bits, self.group_size = packing.bits, packing.group_size
+        self.leaves = (Columns(), Columns(), Columns())
 
     def write(self, new: mx.array, span: Span) -> tuple[mx.array, ...]:
         """Quantize and store, then return packed columns, scales and biases of these rows."""
         packed = mx.quantize(new, group_size=self.group_size, bits=self.bits)
-        return tuple(part.write(x, span) for part, x in zip(self._parts, packed, strict=True))
+        return tuple(leaf.write(x, span) for leaf, x in zip(self.leaves, packed, strict=True))
 
-    def copy(self, source: int, target: int) -> None:
-        for part in self._parts:
-            part.copy(source, target)
 
-    def arrays(self) -> list[mx.array]:
-        return [array for part in self._parts for array in part.arrays()]
+@cache
+def _heads(count: int) -> mx.array:
+    """The heads of an arena as an index, (1, heads, 1): a slice would be one in every layer."""
+    heads = mx.arange(count, dtype=mx.uint32)[None, :, None]
+    mx.eval(heads)
+    return heads

@@ -2,23 +2,23 @@
 
 import mlx.core as mx
 
+from .arenas import Arenas
 from .attention import capped_attention, quantized_attention
 from .columns import Columns, QuantizedColumns
+from .fused import fused
+from .layout import Packing
 from .step import Step
 
 __all__ = ["KVCache", "QuantizedKVCache"]
 
 
-class KVCache:
+class KVCache(Arenas):
     """Keys and values of every row, all of them or at least the last `window`."""
 
     def __init__(self, window: int | None = None) -> None:
         self.window = window
         self._keys, self._values = Columns(), Columns()
-
-    @property
-    def nbytes(self) -> int:
-        return self._keys.nbytes + self._values.nbytes
+        super().__init__(self._keys, self._values)
 
     def attend(
         self,
@@ -39,34 +39,21 @@ class KVCache:
         k, v = self.store(k, v, step)
         if softcap is not None:
             return capped_attention(q, k, v, scale=scale, softcap=softcap, mask=mask)
-        return mx.fast.scaled_dot_product_attention(q, k, v, scale=scale, mask=mask, sinks=sinks)
+        return fused.attention(q, k, v, scale=scale, mask=mask, sinks=sinks)
 
     def store(self, k: mx.array, v: mx.array, step: Step) -> tuple[mx.array, mx.array]:
         """Store k and v, then return all columns that these rows may see."""
         span = step.span(self.window)
         return self._keys.write(k, span), self._values.write(v, span)
 
-    def copy(self, source: int, target: int) -> None:
-        """Give row `target` the contents of row `source`."""
-        self._keys.copy(source, target)
-        self._values.copy(source, target)
 
-    def arrays(self) -> list[mx.array]:
-        """What must be evaluated for this cache to stand on its own."""
-        return [*self._keys.arrays(), *self._values.arrays()]
-
-
-class QuantizedKVCache:
+class QuantizedKVCache(Arenas):
     """A `KVCache` whose columns are packed integers."""
 
-    def __init__(self, window: int | None, *, bits: int, group_size: int = 64) -> None:
-        self.window, self.bits, self.group_size = window, bits, group_size
-        self._keys = QuantizedColumns(bits, group_size)
-        self._values = QuantizedColumns(bits, group_size)
-
-    @property
-    def nbytes(self) -> int:
-        return self._keys.nbytes + self._values.nbytes
+    def __init__(self, window: int | None, packing: Packing) -> None:
+        self.window, self.bits, self.group_size = window, packing.bits, packing.group_size
+        self._keys, self._values = QuantizedColumns(packing), QuantizedColumns(packing)
+        super().__init__(self._keys, self._values)
 
     def attend(
         self,
@@ -99,10 +86,3 @@ class QuantizedKVCache:
         """As `KVCache.store`, each as packed columns, scales and biases."""
         span = step.span(self.window)
         return self._keys.write(k, span), self._values.write(v, span)
-
-    def copy(self, source: int, target: int) -> None:
-        self._keys.copy(source, target)
-        self._values.copy(source, target)
-
-    def arrays(self) -> list[mx.array]:
-        return [*self._keys.arrays(), *self._values.arrays()]

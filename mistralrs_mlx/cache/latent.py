@@ -2,24 +2,21 @@
 
 import mlx.core as mx
 
+from .arenas import Arenas
 from .columns import Columns, QuantizedColumns
+from .layout import Packing
 from .step import Step
 
 __all__ = ["LatentCache"]
 
 
-class LatentCache:
+class LatentCache(Arenas):
     """One latent vector and one rotated key for each token, which all heads share."""
 
-    window = None
-
-    def __init__(self, *, bits: int | None = None, group_size: int = 64) -> None:
-        self._latents = Columns() if bits is None else QuantizedColumns(bits, group_size)
+    def __init__(self, packing: Packing | None = None) -> None:
+        self._latents = Columns() if packing is None else QuantizedColumns(packing)
         self._rotated = Columns()
-
-    @property
-    def nbytes(self) -> int:
-        return self._latents.nbytes + self._rotated.nbytes
+        super().__init__(self._latents, self._rotated)
 
     def write(self, latent: mx.array, rotated: mx.array, step: Step) -> tuple[mx.array, mx.array]:
         """Store the new ones, then return all that these rows may see.
@@ -33,12 +30,3 @@ class LatentCache:
         weight, scales, biases = columns.write(latent, span)
         group_size, bits = columns.group_size, columns.bits
         return mx.dequantize(weight, scales, biases, group_size=group_size, bits=bits), keys
-
-    def copy(self, source: int, target: int) -> None:
-        """Give row `target` the contents of row `source`."""
-        self._latents.copy(source, target)
-        self._rotated.copy(source, target)
-
-    def arrays(self) -> list[mx.array]:
-        """What must be evaluated for this cache to stand on its own."""
-        return [*self._latents.arrays(), *self._rotated.arrays()]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-__all__ = ["Attends", "Compresses", "Memory", "Recurs"]
+__all__ = ["Attends", "Compresses", "Memory", "Packing", "Recurs"]
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,14 @@ class Recurs:
     """A convolution or state-space layer that carries `states` arrays from token to token."""
 
     states: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packing:
+    """How keys and values are held as integers: how many bits, how many to a scale."""
+
+    bits: int
+    group_size: int = 64
 
 
 Memory = Attends | Recurs

@@ -6,6 +6,7 @@ rotation, so attention does not mind the order: the mask compares positions.
 """
 
 from dataclasses import dataclass
+from functools import cache, partial
 
 import mlx.core as mx
 
@@ -42,11 +43,22 @@ class Track:
         if self.window is not None and length > self.block:
             raise ValueError(f"a pass of {length} tokens; a windowed cache takes {self.block}")
         end = max(offsets) + length
-        self._reserve(end)
+        self.reserve(end)
         visible = min(end, self.capacity)
         target = self._target(rows, offsets, length)
         mask = self._mask(offsets, length, visible)
         return Span(rows.start, rows.stop, slots, self.capacity, target, visible, mask)
+
+    def place(self, row: int, slots: int, start: int, stop: int) -> Span:
+        """Where the positions [start, stop) of one row go. At most a window's length of them."""
+        self.reserve(stop)
+        target = self._target(range(row, row + 1), [start], stop - start)
+        visible = min(stop, self.capacity)
+        return Span(row, row + 1, slots, self.capacity, target, visible, None)
+
+    def columns(self, start: int, stop: int) -> mx.array:
+        """Where the positions [start, stop) of a row are."""
+        return mx.arange(start, stop) % self.capacity
 
     def keeps(self, high: int, length: int) -> bool:
         """Whether a row that once had `high` tokens can be cut to `length` and go on."""
@@ -54,20 +66,34 @@ class Track:
             return True
         return high - length <= self.capacity - self.window
 
-    def _reserve(self, end: int) -> None:
+    def grown(self, end: int) -> int:
+        """The capacity with which rows may have `end` tokens."""
         if end <= self.capacity:
-            return
+            return self.capacity
         needed = max(end, self.capacity + self.capacity // 8)  # copies stay amortised
         if self.window is not None:
             needed = min(needed, self.window + self.block)
-        self.capacity = max(self.capacity, -(-needed // self.growth) * self.growth)
+        return max(self.capacity, -(-needed // self.growth) * self.growth)
+
+    def reserve(self, end: int) -> None:
+        """Let the next pass make room for rows of `end` tokens."""
+        self.capacity = self.grown(end)
+
+    def seen(self, last: mx.array) -> mx.array:
+        """Which columns a row may look at whose newest token is at `last`, (B, 1, 1, 1)."""
+        window = self.window or self.capacity
+        sizes = (mx.array(n, mx.int32) for n in (self.capacity, window))
+        return _seen(_columns(self.capacity), last, last, *sizes)
 
     def _target(self, rows: range, offsets: list[int], length: int) -> slice | Index:
         first = offsets[0] % self.capacity
         if len(set(offsets)) == 1 and first + length <= self.capacity:
             return slice(first, first + length)
-        columns = (mx.array(offsets)[:, None] + mx.arange(length)) % self.capacity
-        return mx.arange(rows.start, rows.stop)[:, None], columns
+        columns = [
+            [(offset + token) % self.capacity for token in range(length)] for offset in offsets
+        ]
+        # of one unsigned type and made by the host, or every layer's scatter would cast them
+        return mx.array([[row] for row in rows], mx.uint32), mx.array(columns, mx.uint32)
 
     def _mask(self, offsets: list[int], length: int, visible: int) -> mx.array | str | None:
         ends = [offset + length for offset in offsets]
@@ -76,8 +102,31 @@ class Track:
             return "causal" if length > 1 else None
         if len(set(offsets)) == 1:
             offsets, ends = offsets[:1], ends[:1]
-        query = (mx.array(offsets)[:, None] + mx.arange(length))[:, None, :, None]
-        last = mx.array(ends)[:, None, None, None] - 1
-        key = last - (last - mx.arange(visible)) % self.capacity  # negative where nothing is yet
-        mask = (key >= 0) & (key <= query)
-        return mask if self.window is None else mask & (key > query - self.window)
+        last = mx.array([[[[end - 1]]] for end in ends], mx.int32)
+        columns = _columns(self.capacity)[:visible]
+        if self.window is None and length == 1:  # no ring, and one look back from the end
+            return columns <= last
+        query = (
+            last if length == 1 else last + _columns(self.capacity)[:length, None] - (length - 1)
+        )
+        window = self.window or self.capacity
+        return _seen(
+            columns, query, last, *(mx.array(n, mx.int32) for n in (self.capacity, window))
+        )
+
+
+@cache
+def _columns(count: int) -> mx.array:
+    """0, 1, 2 and so on, computed once and for every thread."""
+    columns = mx.arange(count, dtype=mx.int32)
+    mx.eval(columns)
+    return columns
+
+
+@partial(mx.compile, shapeless=True)
+def _seen(
+    columns: mx.array, query: mx.array, last: mx.array, capacity: mx.array, window: mx.array
+) -> mx.array:
+    """Whether the query at a position sees what is in a column of a ring."""
+    key = last - (last - columns) % capacity  # negative where nothing is yet
+    return (key >= 0) & (key <= query) & (key > query - window)

@@ -1,5 +1,7 @@
 """The running state of one convolution or state-space layer."""
 
+from collections.abc import Iterator, Sequence
+
 import mlx.core as mx
 
 from .step import Step
@@ -24,10 +26,7 @@ class StateCache:
         state = self._states[index]
         if state is None:
             state = mx.zeros((step.slots, *shape), dtype)
-        elif state.shape[0] < step.slots:
-            fresh = mx.zeros((step.slots - state.shape[0], *shape), dtype)
-            state = mx.concatenate([state, fresh])
-        self._states[index] = state
+        self._states[index] = state = _with_slots(state, step.slots)
         return state[step.start : step.stop]
 
     def write(self, step: Step, index: int, new: mx.array) -> None:
@@ -47,10 +46,43 @@ class StateCache:
                 continue
             row = mx.take(state, mx.array([source]), axis=0)
             mx.eval(row)
-            if target >= state.shape[0]:
-                pad = mx.zeros((target + 1 - state.shape[0], *state.shape[1:]), state.dtype)
-                state = mx.concatenate([state, pad])
+            state = _with_slots(state, target + 1)
             state[target : target + 1] = row
+            self._states[index] = state
+
+    def fit(self, slots: int) -> None:
+        """Give back the memory of all slots but the first ones."""
+        for index, state in enumerate(self._states):
+            if state is not None and slots < state.shape[0]:
+                kept = mx.take(state, mx.arange(slots), axis=0)
+                mx.eval(kept)
+                self._states[index] = kept
+
+    def grow(self, slots: int, capacity: int) -> None:
+        """Make room ahead of a pass; a state has no columns."""
+        for index, state in enumerate(self._states):
+            if state is not None:
+                self._states[index] = _with_slots(state, slots)
+
+    def put_arrays(self, arrays: Iterator[mx.array]) -> None:
+        """Let other arrays be what `arrays` gave."""
+        self._states = [next(arrays) for _ in self._states]
+
+    def take(self, row: int) -> tuple[mx.array, ...]:
+        """Copies of a row's states, (1, ...) each; none if no pass has written them yet."""
+        states = [state for state in self._states if state is not None]
+        if len(states) < len(self._states):
+            return ()
+        return tuple(mx.take(state, mx.array([row]), axis=0) for state in states)
+
+    def put(self, row: int, slots: int, states: Sequence[mx.array]) -> None:
+        """Give a row the states that `take` gave."""
+        for index, new in enumerate(states):
+            state = self._states[index]
+            if state is None:
+                state = mx.zeros((slots, *new.shape[1:]), new.dtype)
+            state = _with_slots(state, slots)
+            state[row : row + 1] = new
             self._states[index] = state
 
     def clear(self, row: int) -> None:
@@ -61,3 +93,10 @@ class StateCache:
 
     def arrays(self) -> list[mx.array]:
         return [state for state in self._states if state is not None]
+
+
+def _with_slots(state: mx.array, slots: int) -> mx.array:
+    missing = slots - state.shape[0]
+    if missing <= 0:
+        return state
+    return mx.concatenate([state, mx.zeros((missing, *state.shape[1:]), state.dtype)])

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mistralrs_mlx.cache.caches import Caches
-from mistralrs_mlx.cache.layout import Attends
+from mistralrs_mlx.cache.layout import Attends, Packing
 
 CAP, SCALE = 2.0, 0.5
 
@@ -17,7 +17,7 @@ def attended(lengths: list[int], *, bits: int | None, softcap: float | None) -> 
         mx.random.normal((1, heads, sum(lengths), 64), key=key)
         for heads, key in zip((4, 2, 2), keys, strict=True)
     )
-    caches, parts, start = Caches([Attends(8)], kv_bits=bits), [], 0
+    caches, parts, start = Caches([Attends(8)], packing=bits and Packing(bits=bits)), [], 0
     caches.add()
     for length in lengths:
         step = caches.step(0, 1, length)

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from itertools import islice
+from typing import Any
 
 import mlx.core as mx
 import numpy as np
 import pytest
 
 from mistralrs_mlx.cache.caches import Caches
-from mistralrs_mlx.cache.layout import Attends, Recurs
+from mistralrs_mlx.cache.layout import Attends, Packing, Recurs
 from mistralrs_mlx.cache.state import StateCache
 
 HEADS, KV = 4, 2
@@ -55,7 +56,7 @@ def window(request: pytest.FixtureRequest) -> int | None:
     return request.param
 
 
-def small(window: int | None, **options: int) -> Caches:
+def small(window: int | None, **options: Any) -> Caches:
     return Caches([Attends(window)] * 2, block=8, growth=4, **options)
 
 
@@ -158,7 +159,7 @@ def test_joining_and_leaving_copies_no_other_row() -> None:
 
 
 def test_quantized_columns_stay_close_to_dense_ones(window: int | None) -> None:
-    caches, row = small(window, kv_bits=8), Row(0, window, dims=64)
+    caches, row = small(window, packing=Packing(bits=8)), Row(0, window, dims=64)
     caches.add()
     for length in islice(lengths(1), 10):
         assert feed(caches, [row], 0, 1, length) < 0.05
@@ -176,3 +177,32 @@ def test_states_start_from_zero_and_follow_their_row() -> None:
     caches.remove(0)
     step = caches.step(0, 2, 1)
     assert layer.read(step, 0, (2,), mx.float32).tolist() == [[3.0, 3.0], [2.0, 2.0]]
+
+
+@pytest.mark.parametrize("packing", [None, Packing(bits=8)], ids=["dense", "packed"])
+def test_a_chunk_goes_into_a_full_window_without_copying_it(packing: Packing | None) -> None:
+    caches = Caches([Attends(4096)], packing=packing, block=4096)
+    caches.add()
+    new = mx.ones((1, KV, 64, 64))
+    for length in [4096] * 3 + [64] * 3:  # the last ones wrap around
+        before = mx.get_active_memory()
+        mx.reset_peak_memory()
+        chunk = mx.broadcast_to(new[:, :, :1], (1, KV, length, 64))
+        step = caches.step(0, 1, length)
+        caches.layers[0].store(chunk, chunk, step)
+        mx.eval(caches.arrays())
+    assert mx.get_peak_memory() - before < caches.nbytes / 4
+
+
+@pytest.mark.parametrize("packing", [None, Packing(bits=8)], ids=["dense", "packed"])
+def test_windows_take_no_more_memory_however_long_a_row_gets(packing: Packing | None) -> None:
+    caches, row = small(8, packing=packing), Row(0, 8, dims=64)
+    caches.add()
+    taken = []
+    for length in islice(lengths(4), 30):
+        feed(caches, [row], 0, 1, length)
+        taken.append(caches.nbytes)
+    columns = sum(array.shape[2] == 16 for array in caches.arrays())  # the window and a block
+    assert row.k.shape[1] > 10 * 8
+    assert columns == len(caches.arrays())
+    assert taken[-1] == max(taken)
