@@ -6,13 +6,14 @@ its border are Python objects and NumPy arrays.
 """
 
 import atexit
+import os
 import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar
 
-from mistralrs_mlx.errors import Canceled
+from mistralrs_mlx.errors import Canceled, RequestError
 
 from .engine import Engine
 
@@ -20,6 +21,11 @@ __all__ = ["Worker", "worker"]
 
 T = TypeVar("T")
 GOODBYE = 10.0  # seconds that the interpreter's exit waits for the pass under way
+FORKED = (
+    "this process was forked from one in which MLX was running already, and MLX does not survive "
+    "that. Start it with multiprocessing.get_context('spawn'), or fork before the first model is "
+    "loaded"
+)
 
 
 class Worker:
@@ -31,6 +37,7 @@ class Worker:
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._stopped = False
+        self._home: int | None = None  # the process that the thread lives in
         self._resting = threading.Event()  # no pass is under way, and none will be
 
     def call(self, job: Callable[[], T]) -> T:
@@ -38,10 +45,13 @@ class Worker:
         return self.send(job).result()
 
     def send(self, job: Callable[[], T]) -> "Future[T]":
-        """Run a job on the thread, without waiting for it. At the interpreter's exit it fails."""
+        """Run a job on the thread, without waiting for it.
+
+        At the interpreter's exit, and in a child that was forked, the future has failed already.
+        """
         future: Future[T] = Future()
-        if self._stopped:
-            future.set_exception(Canceled("the interpreter is about to exit"))
+        if (gone := self._gone()) is not None:
+            future.set_exception(gone)
             return future
 
         def run() -> None:
@@ -54,6 +64,11 @@ class Worker:
         self._start()
         return future
 
+    def check(self) -> None:
+        """Raise if this process was forked: nothing comes from the thread then."""
+        if self._home not in (None, os.getpid()):
+            raise RequestError(FORKED)
+
     def attach(self, engine: Engine) -> None:
         """Step this engine whenever it is busy. On the thread only."""
         self._engines.append(engine)
@@ -63,23 +78,30 @@ class Worker:
         if engine in self._engines:
             self._engines.remove(engine)
 
+    def _gone(self) -> Exception | None:
+        """Why there is no thread any more."""
+        if self._home not in (None, os.getpid()):
+            return RequestError(FORKED)
+        return Canceled("the interpreter is about to exit") if self._stopped else None
+
     def _start(self) -> None:
         with self._starting:
             if self._thread is None:
+                self._home = os.getpid()
                 self._thread = threading.Thread(target=self._run, name="mlx", daemon=True)
                 self._thread.start()
                 atexit.register(self._stop)
 
     def _stop(self) -> None:
+        if self._gone() is not None:
+            return
         self._stopped = True
         self._inbox.put(None)
         self._resting.wait(GOODBYE)
 
     def _run(self) -> None:
         while self._serve_inbox():
-            for engine in tuple(self._engines):
-                if engine.busy:
-                    self._step(engine)
+            self._step_all()
         self._resting.set()
         # A thread that ends takes MLX's streams with it, and the process may abort over that.
         threading.Event().wait()
@@ -97,6 +119,12 @@ class Worker:
             job()
             wait = False
 
+    def _step_all(self) -> None:
+        # No part of `_run`, whose variables live on: the last engine would outlive its detaching.
+        for engine in tuple(self._engines):
+            if engine.busy:
+                self._step(engine)
+
     def _step(self, engine: Engine) -> None:
         try:
             engine.step()
@@ -110,6 +138,8 @@ _sharing = threading.Lock()
 
 def worker() -> Worker:
     """The process's only worker, made when first asked for."""
+    if _shared:  # without the lock, which another thread may have held when this process was forked
+        return _shared[0]
     with _sharing:
         if not _shared:
             _shared.append(Worker())

@@ -25,6 +25,7 @@ from mistralrs_mlx.quant.spec import Spec
 from .checkpoint import LazyTensor
 from .dtype import scales_dtype
 from .matching import stored_bytes
+from .weighing import stand_ins, weight
 
 __all__ = ["Adapt", "Assembler", "Progress", "parameters"]
 
@@ -51,6 +52,11 @@ class Assembler:
         self.unfit: list[str] = []  # modules that the plan would quantize, but for their width
         self._model, self._plan, self._dtype = model, plan, dtype
         self._precise = precise  # patterns of parameters that stay in float32
+
+    def weigh(self, recipes: Mapping[str, Recipe], tensors: Mapping[str, LazyTensor]) -> int:
+        """Bytes that all parameters are going to take, told without reading any."""
+        made = stand_ins(recipes, tensors)
+        return sum(weight(each, self._form(name, each), self._dtype) for name, each in made)
 
     def fill(
         self,
@@ -100,9 +106,27 @@ class Assembler:
             return tensor.cast(scales_dtype(tensor, self._dtype)).evaluated()
         return self._dense(name, tensor) if spec is None else quantized(tensor, spec, self._dtype)
 
-    def _dense(self, name: str, tensor: Tensor) -> mx.array:
+    def _form(self, name: str, tensor: Tensor) -> Spec | mx.Dtype:
+        """What becomes of a parameter that is made of such a tensor."""
+        path, leaf = _split(name)
+        layer = _at(self._model, path)
+        if leaf == "weight" and isinstance(layer, nn.Module) and packable(layer):
+            spec = self._plan.spec(path)
+            spec = None if spec is None or not spec.fits(tensor.shape) else spec
+            if isinstance(tensor, Packed) and (spec is None or tensor.mode == TRAINED):
+                return tensor.spec
+            if spec is not None:
+                return spec
+        if isinstance(tensor, Packed) or mx.issubdtype(tensor.dtype, mx.floating):
+            return self._dense_dtype(name)
+        return tensor.dtype
+
+    def _dense_dtype(self, name: str) -> mx.Dtype:
         precise = any(re.search(pattern, name) for pattern in self._precise)
-        dtype = mx.float32 if precise else self._dtype
+        return mx.float32 if precise else self._dtype
+
+    def _dense(self, name: str, tensor: Tensor) -> mx.array:
+        dtype = self._dense_dtype(name)
         if isinstance(tensor, Packed):
             tensor = tensor.dense(dtype)
         elif mx.issubdtype(tensor.dtype, mx.floating):

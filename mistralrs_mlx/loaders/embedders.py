@@ -15,7 +15,7 @@ from mistralrs_mlx.models.weights import resolve
 from mistralrs_mlx.quant.plan import Plan
 
 from .assemble import Assembler, Progress, parameters
-from .load import LoadedModel, LoadOptions, Policy, filled, forget
+from .load import LoadedModel, LoadOptions, Policy, Room, filled, forget
 from .matching import check_names, check_shapes
 from .sentence_transformers import HeadPart, SentenceCheckpoint
 
@@ -37,6 +37,7 @@ def load_embedder(
     *,
     policy: Policy | None = None,
     progress: Progress | None = None,
+    room: Room | None = None,
 ) -> LoadedEmbedder:
     """Build the embedder of a checkpoint, its encoder quantized as asked for.
 
@@ -44,7 +45,7 @@ def load_embedder(
     are those of `load`.
     """
     try:
-        return _load(checkpoint, options or LoadOptions(), policy, progress)
+        return _load(checkpoint, options or LoadOptions(), policy, progress, room)
     except BaseException as error:
         forget(error)
         raise
@@ -55,6 +56,7 @@ def _load(
     options: LoadOptions,
     policy: Policy | None,
     progress: Progress | None,
+    room: Room | None,
 ) -> LoadedEmbedder:
     inner = checkpoint.encoder
     entry = (
@@ -63,7 +65,7 @@ def _load(
         else registry.by_member(repr(options.arch))
     )
     model = encoder(entry.load_encoder(), inner.config)
-    loaded = filled(model, entry.name, inner, options, policy=policy, progress=progress)
+    loaded = filled(model, entry.name, inner, options, policy=policy, progress=progress, room=room)
     heads = tuple(_head(part) for part in checkpoint.heads)
     limits = (checkpoint.max_tokens, model.context_length)
     return LoadedEmbedder(

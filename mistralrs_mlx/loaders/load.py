@@ -32,13 +32,15 @@ from .dtype import resolve_dtype
 from .fallback import borrow
 from .matching import check_names, check_shapes
 
-__all__ = ["LoadOptions", "LoadedModel", "Policy", "filled", "forget", "load"]
+__all__ = ["LoadOptions", "LoadedModel", "Policy", "Room", "entry_of", "filled", "forget", "load"]
 
 log = logging.getLogger(__name__)
 
 Model = TypeVar("Model", CausalLM, Borrowed, Encoder)
 Policy = Callable[[int], Adapt]
 """Given the number of parameters, what a backend does with each finished layer."""
+Room = Callable[[int], None]
+"""Raises if weights of so many bytes do not fit; called before any is read."""
 LISTED = 5  # modules that a warning names
 
 
@@ -82,6 +84,7 @@ def load(
     *,
     policy: Policy | None = None,
     progress: Progress | None = None,
+    room: Room | None = None,
 ) -> LoadedModel[CausalLM] | LoadedModel[Borrowed]:
     """Build the model of a checkpoint, quantized as asked for, with every weight evaluated.
 
@@ -89,7 +92,7 @@ def load(
     finished stays in memory.
     """
     try:
-        return _load(checkpoint, options or LoadOptions(), policy, progress)
+        return _load(checkpoint, options or LoadOptions(), policy, progress, room)
     except BaseException as error:
         forget(error)
         raise
@@ -103,6 +106,7 @@ def filled(
     *,
     policy: Policy | None,
     progress: Progress | None,
+    room: Room | None,
 ) -> LoadedModel[Model]:
     """Replace the random weights of a model by those of a checkpoint."""
     dtype = resolve_dtype(options.dtype, checkpoint, metal=_on_metal())
@@ -111,6 +115,8 @@ def filled(
     assembler = Assembler(held, _plan(options, model), dtype, precise=model.precise)
     count = sum(array.size for array in parameters(held).values())
     adapt = None if policy is None else policy(count)
+    if room is not None:
+        room(assembler.weigh(recipes, checkpoint.tensors))
     assembler.fill(recipes, checkpoint.tensors, adapt=adapt, progress=progress)
     _tell(assembler)
     return LoadedModel(
@@ -138,20 +144,23 @@ def _load(
     options: LoadOptions,
     policy: Policy | None,
     progress: Progress | None,
+    room: Room | None,
 ) -> LoadedModel[CausalLM] | LoadedModel[Borrowed]:
     try:
-        entry = _entry(checkpoint, options.arch)
+        entry = entry_of(checkpoint, options.arch)
     except UnsupportedArchitecture as error:
         if options.arch is not None:
             raise
-        return _borrowed(checkpoint, error, options, policy, progress)
+        return _borrowed(checkpoint, error, options, policy, progress, room)
     if entry.kind == registry.EMBEDDING:
         raise UnsupportedArchitecture(
             f"{checkpoint.source} is a {entry.name}, which makes vectors of texts and answers "
             "nothing. Open it with Which.Embedding"
         )
     model = entry.load().from_dict(checkpoint.config)
-    return filled(model, entry.name, checkpoint, options, policy=policy, progress=progress)
+    return filled(
+        model, entry.name, checkpoint, options, policy=policy, progress=progress, room=room
+    )
 
 
 def _borrowed(
@@ -160,10 +169,11 @@ def _borrowed(
     options: LoadOptions,
     policy: Policy | None,
     progress: Progress | None,
+    room: Room | None,
 ) -> LoadedModel[Borrowed]:
     model = borrow(checkpoint, unknown)
     name = (checkpoint.config.get("architectures") or [checkpoint.config["model_type"]])[0]
-    loaded = filled(model, name, checkpoint, options, policy=policy, progress=progress)
+    loaded = filled(model, name, checkpoint, options, policy=policy, progress=progress, room=room)
     model.find_head()
     return loaded
 
@@ -173,7 +183,8 @@ def _held(model: CausalLM | Borrowed | Encoder) -> nn.Module:
     return model.inner if isinstance(model, Borrowed) else model
 
 
-def _entry(checkpoint: Checkpoint, arch: WireEnum | None) -> registry.Entry:
+def entry_of(checkpoint: Checkpoint, arch: WireEnum | None) -> registry.Entry:
+    """The architecture of a checkpoint, or the one that outranks what its config.json says."""
     return registry.of_config(checkpoint.config) if arch is None else registry.by_member(repr(arch))
 
 
