@@ -1,6 +1,7 @@
 """A checkpoint of a few hundred kilobytes, written as the hub lays one out, with seeded weights."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-__all__ = ["CHATML", "write_tiny_llama"]
+__all__ = ["CHATML", "write_tiny_llama", "write_tokenizer"]
 
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 SENTENCES = ["Why is the sky blue?", "The sky is blue because it scatters light.", "Hello there!"]
@@ -38,15 +39,28 @@ LLAMA = {
 
 def write_tiny_llama(folder: Path, *, seed: int = 0, **changes: Any) -> Path:
     """Write a whole Llama checkpoint into `folder`; `changes` go into config.json."""
-    tokenizer = _tokenizer()
-    config = LLAMA | {"vocab_size": tokenizer.get_vocab_size()} | changes
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer.save(str(folder / "tokenizer.json"))
+    config = LLAMA | {"vocab_size": write_tokenizer(folder).get_vocab_size()} | changes
     save_file(_weights(config, seed), folder / "model.safetensors", metadata={"format": "pt"})
     _write(folder / "config.json", config)
     _write(folder / "generation_config.json", {"bos_token_id": 0, "eos_token_id": 2})
-    _write(folder / "tokenizer_config.json", _tokenizer_config())
     return folder
+
+
+def write_tokenizer(
+    folder: Path,
+    *,
+    chat_template: str = CHATML,
+    eos: str = "<|im_end|>",
+    special: Sequence[str] = (),
+) -> Tokenizer:
+    """Write the two files of a tokenizer that has these tokens, too, at the end."""
+    tokenizer = _tokenizer()
+    tokenizer.add_special_tokens(list(special))
+    tokenizer.save(str(folder / "tokenizer.json"))
+    settings = _tokenizer_config() | {"chat_template": chat_template, "eos_token": eos}
+    _write(folder / "tokenizer_config.json", settings)
+    return tokenizer
 
 
 def _tokenizer() -> Tokenizer:

@@ -5,7 +5,7 @@ build, quantize and drop one after the other; only that part touches MLX.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mistralrs_mlx.quant.packed import Packed, Tensor
@@ -40,3 +40,4 @@ class Checkpoint:
     config: dict[str, Any]  # in the terms of Hugging Face's config.json
     tensors: Mapping[str, LazyTensor]  # by Hugging Face's names; a packed one as `X.weight`
     text: TextAssets
+    preprocessor_config: dict[str, Any] = field(default_factory=dict)  # how media are processed

@@ -60,6 +60,7 @@ def load(
         config=config,
         tensors=restore(tensors) if restore else joined(tensors, quantization, source),
         text=with_tokenizer(folder_texts(folder, source), tokenizer_json),
+        preprocessor_config=_preprocessor(folder),
     )
 
 
@@ -214,6 +215,11 @@ def _damaged(path: Path, found: str) -> CheckpointError:
 
 def _formats(folder: Path) -> Iterator[Path]:
     return (path for pattern in _OTHER_FORMATS for path in sorted(folder.glob(pattern)))
+
+
+def _preprocessor(folder: Path) -> dict[str, Any]:
+    path = folder / "preprocessor_config.json"
+    return read_json(path) if path.is_file() else {}
 
 
 def _listed(folder: Path) -> str:

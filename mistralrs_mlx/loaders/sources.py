@@ -2,7 +2,12 @@
 
 from pathlib import Path
 
-from mistralrs_mlx.api.which import WhichEmbedding, WhichGGUF, WhichPlain
+from mistralrs_mlx.api.which import (
+    WhichEmbedding,
+    WhichGGUF,
+    WhichMultimodalPlain,
+    WhichPlain,
+)
 from mistralrs_mlx.text.assets import TextAssets
 
 from .checkpoint import Checkpoint
@@ -19,7 +24,9 @@ __all__ = ["embedding_checkpoint", "gguf_checkpoint", "plain_checkpoint"]
 TEXTS = ("*.json", "*.jinja", "*.model")  # what a model's repository says about text
 
 
-def plain_checkpoint(which: WhichPlain, *, token_source: str, told: Told | None) -> Checkpoint:
+def plain_checkpoint(
+    which: WhichPlain | WhichMultimodalPlain, *, token_source: str, told: Told | None
+) -> Checkpoint:
     """Open a folder of safetensors, brought from the hub if there is none of this name."""
     folder = resolve(
         which.model_id, token_source=token_source, hf_cache_path=which.hf_cache_path, told=told

@@ -13,12 +13,24 @@ from typing import TYPE_CHECKING, Any
 from mistralrs_mlx.errors import UnsupportedArchitecture
 
 if TYPE_CHECKING:
+    from mistralrs_mlx.media.processing import Processor
+
     from .base import CausalLM
     from .embedder import Encoder
 
-__all__ = ["EMBEDDING", "TABLE", "Entry", "by_member", "by_name", "embedder_of", "of_config"]
+__all__ = [
+    "EMBEDDING",
+    "MULTIMODAL",
+    "TABLE",
+    "Entry",
+    "by_member",
+    "by_name",
+    "embedder_of",
+    "of_config",
+]
 
 EMBEDDING = "embedding"  # the kind of what makes vectors of texts
+MULTIMODAL = "multimodal"  # the kind of what reads more than text
 
 
 @dataclass(frozen=True)
@@ -30,7 +42,8 @@ class Entry:
     place: str  # module:class, below mistralrs_mlx.models
     member: str | None  # of mistral.rs's enums; None: it has none for this
     kind: str = "text"
-    older: tuple[str, ...] = ()  # names that published files have in `architectures`
+    processor: str | None = None  # module:class that reads its media, below mistralrs_mlx.models
+    older: tuple[str, ...] = ()  # other names that published files have in `architectures`
 
     def load(self) -> "type[CausalLM]":
         """Import the module and return the class."""
@@ -42,9 +55,12 @@ class Entry:
         found: type[CausalLM] | type[Encoder] = self._class()
         return found
 
+    def load_processor(self) -> "type[Processor] | None":
+        """Import the module of what reads pictures and sound, if there is any."""
+        return None if self.processor is None else _imported(self.processor)
+
     def _class(self) -> Any:
-        module, _, name = self.place.partition(":")
-        return getattr(import_module(f"{__package__}.{module}"), name)
+        return _imported(self.place)
 
 
 TABLE: tuple[Entry, ...] = (
@@ -102,6 +118,15 @@ TABLE: tuple[Entry, ...] = (
     Entry("MistralForCausalLM", "mistral", "mistral:Mistral", "Architecture.Mistral"),
     Entry("MixtralForCausalLM", "mixtral", "mixtral:Mixtral", "Architecture.Mixtral"),
     Entry("Phi3ForCausalLM", "phi3", "phi3:Phi3", "Architecture.Phi3"),
+    Entry(
+        "Phi4MMForCausalLM",
+        "phi4mm",
+        "phi4mm.model:Phi4MM",
+        "MultimodalArchitecture.Phi4MM",
+        MULTIMODAL,
+        processor="phi4mm.processor:Phi4MMProcessor",
+        older=("Phi4MultimodalForCausalLM",),
+    ),
     Entry("PhiForCausalLM", "phi", "phi:Phi", "Architecture.Phi2"),
     Entry(
         "PhimoeForCausalLM",
@@ -133,7 +158,7 @@ def by_name(name: str) -> Entry:
 
 def by_member(member: str) -> Entry:
     """The architecture that a member of mistral.rs's enums stands for."""
-    return _find("member", member)
+    return _find("member", member.replace("VisionArchitecture.", "MultimodalArchitecture."))
 
 
 def of_config(config: Mapping[str, Any]) -> Entry:
@@ -161,6 +186,11 @@ def embedder_of(config: Mapping[str, Any]) -> Entry:
         if entry.model_type == model_type or (model_type is None and entry.name in names):
             return entry
     return of_config(config if model_type is None else {"model_type": model_type})
+
+
+def _imported(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(import_module(f"{__package__}.{module}"), name)
 
 
 def _find(key: str, value: str) -> Entry:

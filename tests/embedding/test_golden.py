@@ -10,7 +10,7 @@ from mistralrs_mlx.layers.fusing import fuse
 from mistralrs_mlx.loaders.embedders import LoadedEmbedder, load_embedder
 from mistralrs_mlx.loaders.load import LoadOptions
 from mistralrs_mlx.loaders.sentence_transformers import load
-from tests.embedding.golden import Golden, goldens
+from tests.embedding.stored import Golden, goldens
 
 TOLERANCE = 1e-4
 

@@ -13,6 +13,7 @@ import numpy as np
 from mlx.utils import tree_flatten
 
 from mistralrs_mlx.cache.caches import Caches
+from mistralrs_mlx.cache.layout import Packing
 from mistralrs_mlx.layers.fusing import fuse
 from mistralrs_mlx.models.base import CausalLM
 from mistralrs_mlx.models.registry import of_config
@@ -57,7 +58,8 @@ class Rows:
 
     def __init__(self, model: CausalLM, *, kv_bits: int | None = None, block: int = 512) -> None:
         self.model = model
-        self.caches = Caches(model.cache_layout(), kv_bits=kv_bits, block=block)
+        packing = None if kv_bits is None else Packing(bits=kv_bits)
+        self.caches = Caches(model.cache_layout(), packing=packing, block=block)
 
     def feed(self, *rows: Sequence[int], start: int = 0) -> np.ndarray:
         """Logits (rows, L, V) for the next tokens of rows from `start` on, all equally many."""

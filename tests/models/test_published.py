@@ -31,6 +31,7 @@ SIZES = {  # checkpoint -> tensors in its files, parameters of the model, contex
     "Phi-3.5-MoE-instruct": (1957, 41_873_153_344, 131072),
     "Phi-3.5-mini-instruct": (195, 3_821_079_552, 131072),
     "Phi-4-mini-instruct": (194, 3_836_021_760, 131072),
+    "Phi-4-multimodal-instruct": (2047, 5_543_980_224, 131072),  # 5_574_460_384 less the unused
     "Qwen2-7B": (339, 7_615_616_512, 131072),
     "Qwen3-0.6B": (311, 596_049_920, 40960),
     "Qwen3-30B-A3B": (18867, 30_532_122_624, 40960),
@@ -123,6 +124,7 @@ def test_windows_and_borders_are_the_published_ones() -> None:
         "Phi-3.5-MoE-instruct": (None, 4096),
         "Phi-3.5-mini-instruct": (None, 4096),
         "Phi-4-mini-instruct": (None, 4096),
+        "Phi-4-multimodal-instruct": (None, 4096),
         "gemma-2-2b": (4096, None),
         "gemma-3-1b-it": (512, None),
         "gpt-oss-20b": (128, None),

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from tests.models.phi4mm_config import PHI4MM
+
 __all__ = ["DEEPSEEK_YARN", "LONG_FACTOR", "PHIMOE_ROPE", "SHORT_FACTOR", "TINY", "config"]
 
 BASE: dict[str, Any] = {
@@ -306,6 +308,7 @@ TINY: dict[str, dict[str, Any]] = {
             "long_factor": LONG_FACTOR,
         },
     },
+    "Phi4MMForCausalLM": PHI4MM,
     "PhiForCausalLM": {
         "model_type": "phi",
         "hidden_act": "gelu_new",

@@ -1,11 +1,13 @@
 """What is written about the code can be followed."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
-from scripts.make_docs import DOCS, pages
+from mistralrs_mlx.models.registry import TABLE
+from scripts.make_docs import DOCS, ERRORS, pages
 from tests.tidy.source import ROOT
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*.md")])
@@ -28,6 +30,12 @@ def test_a_page_stays_short(name: str) -> None:
 @pytest.mark.parametrize("name", pages())
 def test_a_generated_page_is_fresh(name: str) -> None:
     assert (DOCS / name).read_text(encoding="utf-8") == pages()[name], "run: make docs"
+
+
+def test_the_error_of_every_architecture_is_told_and_small() -> None:
+    errors = json.loads(ERRORS.read_text(encoding="utf-8"))
+    assert not [entry.name for entry in TABLE if entry.name not in errors]
+    assert all(0 < each["error"] <= 1e-4 for each in errors.values())
 
 
 def test_decisions_are_numbered_without_gaps() -> None:

@@ -5,7 +5,7 @@ from itertools import combinations
 
 from tests.tidy.source import PACKAGE, Source, sources
 
-SHARED = {"__init__", "base", "embedder", "layouts", "registry", "weights"}  # not architectures
+SHARED = {"__init__", "base", "embedder", "layouts", "multimodal", "registry", "weights"}
 REGISTRY = PACKAGE / "models" / "registry.py"
 COPY = 10  # lines in a row that two architectures may not share
 
