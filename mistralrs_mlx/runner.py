@@ -1,7 +1,6 @@
 """`Runner`: loads models and answers requests, as mistral.rs documents it."""
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
@@ -17,26 +16,22 @@ from mistralrs_mlx.api.responses import (
 from mistralrs_mlx.api.which import Which
 from mistralrs_mlx.runtime.embedding import AnyHost, answer_embedding, text_host
 from mistralrs_mlx.runtime.host import Host
-from mistralrs_mlx.runtime.opening import Opening
 from mistralrs_mlx.runtime.progress import Progress
 from mistralrs_mlx.runtime.requests import (
     answer_chat,
     answer_chat_async,
     answer_completion,
     prompt_logits,
+    step_counts,
 )
 from mistralrs_mlx.runtime.roster import Roster
-from mistralrs_mlx.runtime.search import checked_search
-from mistralrs_mlx.runtime.tools import checked_callbacks
-from mistralrs_mlx.runtime.toolset import Toolset
+from mistralrs_mlx.runtime.settings import opening_of, toolset_of
 from mistralrs_mlx.unbuilt import UnbuiltMethods, refuse_unbuilt
 
 if TYPE_CHECKING:
     import numpy as np
 
 __all__ = ["Runner"]
-
-log = logging.getLogger(__name__)
 
 Answered = Any
 """`ChatCompletionResponse`, or with `stream=True` a `ChatCompletionStreamer` of chunks.
@@ -82,6 +77,7 @@ class Runner(UnbuiltMethods):
         *,
         speculative_gamma: int | None = None,
         which_draft: Which | None = None,
+        prompt_lookup: int = 0,
         pa_gpu_mem: int | None = None,
         pa_gpu_mem_usage: float | None = None,
         pa_ctxt_len: int | None = None,
@@ -92,26 +88,15 @@ class Runner(UnbuiltMethods):
         `progress(stage, done, total)` is told about `"download"` and `"load"` in bytes and about
         `"prefill"` in tokens; it may be called from another thread. Raises `ValueError` for
         whatever cannot be loaded, `NotImplementedError` for an argument that is not built yet.
+
+        `prompt_lookup` is an extension: up to so many tokens are copied from the text where it
+        repeats itself, and checked in one pass.
         """
+        given = {name: value for name, value in locals().items() if name != "self"}
         self._roster = Roster()
-        refuse_unbuilt("Runner", locals())
-        if num_device_layers is not None:
-            log.warning("num_device_layers has no effect: Apple's memory is one")
-        self._tools = Toolset(
-            callbacks=checked_callbacks(tool_callbacks),
-            search=checked_search(enable_search, search_embedding_model, search_callback),
-        )
-        self._opening = Opening(
-            which=which,
-            max_seqs=max_seqs,
-            no_kv_cache=no_kv_cache,
-            token_source=token_source,
-            chat_template=chat_template,
-            jinja_explicit=jinja_explicit,
-            in_situ_quant=in_situ_quant,
-            seed=seed or 0,
-            progress=progress,
-        )
+        refuse_unbuilt("Runner", given)
+        self._opening = opening_of(given)
+        self._tools = toolset_of(given, self._opening, self._roster)
         self._roster.add(self._opening.model_id, self._opening)
 
     def send_chat_completion_request(
@@ -145,7 +130,8 @@ class Runner(UnbuiltMethods):
         """Load another model beside the first, and return the id by which requests name it.
 
         The id is that of the files unless `model_id` says otherwise; the rest of what `Runner` was
-        made with (`max_seqs`, `no_kv_cache`, `token_source`, `seed`, `progress`) holds for it too.
+        made with (`max_seqs`, `no_kv_cache`, `token_source`, `seed`, `prompt_lookup`, `progress`)
+        holds for it too. A draft model serves the first model alone.
         """
         opening = replace(
             self._opening,
@@ -153,6 +139,7 @@ class Runner(UnbuiltMethods):
             in_situ_quant=in_situ_quant,
             chat_template=chat_template,
             jinja_explicit=jinja_explicit,
+            drafting=self._opening.drafting.of_further_models(),
         )
         known_as = model_id or opening.model_id
         self._roster.add(known_as, opening)
@@ -196,6 +183,15 @@ class Runner(UnbuiltMethods):
         """
         host, _ = self._find(model_id)
         return prompt_logits(host, prompt)
+
+    def step_counts(self, model_id: str | None = None) -> dict[str, int]:
+        """What a decode step of one row costs on any machine: for evaluation.
+
+        `dispatches`: kernels that run on the device; `primitives`: nodes that the host builds;
+        `waits`: times that the host waits for the device.
+        """
+        host, _ = self._find(model_id)
+        return step_counts(host)
 
     def tokenize_text(
         self,

@@ -11,19 +11,9 @@ __all__ = ["UnbuiltMethods", "fields_of", "refuse_unbuilt"]
 
 # What an argument may be without asking for anything, and what it would ask for.
 RUNNER: Mapping[str, tuple[tuple[object, ...], str]] = {
-    "prefix_cache_n": ((16, 0, None), "a prefix cache"),
     "mtp_model": ((None,), "multi-token prediction"),
     "mtp_n_predict": ((None,), "multi-token prediction"),
-    "which_draft": ((None,), "speculative decoding"),
-    "speculative_gamma": ((None, 32), "speculative decoding"),
     "anymoe_config": ((None,), "AnyMoE"),
-    "memory_goal": ((None,), "a memory budget"),
-    "pa_gpu_mem": ((None,), "a memory budget"),
-    "pa_gpu_mem_usage": ((None,), "a memory budget"),
-    "pa_ctxt_len": ((None,), "a memory budget"),
-    "pa_blk_size": ((None,), "paged attention"),
-    "pa_cache_type": ((None,), "paged attention"),
-    "paged_attn": ((False,), "paged attention"),
     "mcp_client_config": ((None,), "MCP"),
     "code_execution_config": ((None,), "code execution"),
     "shell_config": ((None,), "a shell"),

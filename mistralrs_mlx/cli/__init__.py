@@ -1,4 +1,4 @@
-"""The command line: `mistralrs-mlx run` answers or chats, `mistralrs-mlx doctor` looks around.
+"""The command line: `run` answers or chats, `serve` answers over HTTP, `bench` measures.
 
 It stands before the package as any user does and imports nothing but what `mistralrs_mlx` exports.
 """
@@ -38,6 +38,14 @@ def _carry_out(options: argparse.Namespace) -> None:
         from .doctor import doctor
 
         doctor(options)
+    elif options.command == "bench":
+        from .bench import bench
+
+        bench(options)
+    elif options.command == "serve":
+        from .serve import serve
+
+        serve(options)
     else:
         from .run import run
 

@@ -1,6 +1,7 @@
 """What may be said on the command line; the names are mistral.rs's where it has one."""
 
 import argparse
+import os
 
 from mistralrs_mlx import __version__
 
@@ -10,6 +11,13 @@ RUN = """With -i, or with text piped in, run gives one answer; otherwise it open
   mistralrs-mlx run -m mlx-community/Qwen3-4B-4bit
   mistralrs-mlx run -m Qwen/Qwen3-4B --isq 4 --temperature 0.7
   mistralrs-mlx run --gguf ~/models/phi-3.5-mini.gguf"""
+
+SERVE = """Routes are OpenAI's. Only this machine may ask, unless --host says otherwise.
+
+  mistralrs-mlx serve
+  mistralrs-mlx serve -m Qwen/Qwen3-4B -m Qwen/Qwen3-0.6B --isq 4
+  mistralrs-mlx serve --config models.toml --host 0.0.0.0 --api-key SECRET"""
+API_KEY = "MISTRALRS_MLX_API_KEY"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -28,16 +36,31 @@ def parser() -> argparse.ArgumentParser:
     _model(run.add_argument_group("model"))
     _engine(run.add_argument_group("engine"))
     _request(run.add_argument_group("request"))
+    serve = commands.add_parser(
+        "serve",
+        help="answer over HTTP",
+        description=SERVE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _model(serve.add_argument_group("model"), several=True)
+    _engine(serve.add_argument_group("engine"))
+    _listening(serve.add_argument_group("listening"))
+    bench = commands.add_parser("bench", help="measure a model on this machine")
+    _model(bench.add_argument_group("model"))
+    _engine(bench.add_argument_group("engine"))
+    _measuring(bench.add_argument_group("measuring"))
     commands.add_parser("doctor", help="show versions, device, memory and missing extras")
     return top
 
 
-def _model(group: argparse._ArgumentGroup) -> None:
+def _model(group: argparse._ArgumentGroup, *, several: bool = False) -> None:
+    more = "; several may be named" if several else ""
     group.add_argument(
         "-m",
         "--model-id",
         metavar="MODEL",
-        help="a folder or a hub id; 'demo', the default, is a small model that is always at hand",
+        action="append" if several else "store",
+        help=f"a folder or a hub id; 'demo', the default, is a small model at hand{more}",
     )
     group.add_argument(
         "-f",
@@ -67,6 +90,54 @@ def _engine(group: argparse._ArgumentGroup) -> None:
     group.add_argument("-j", "--jinja-explicit", metavar="FILE", help="a .jinja file, above all")
     group.add_argument("--max-seqs", type=int, metavar="N", help="how many answers at once")
     group.add_argument("--seed", type=int, metavar="N")
+
+
+def _listening(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--config", metavar="FILE", help="models.toml, in place of -m")
+    group.add_argument("--host", help="127.0.0.1, the default, is this machine alone")
+    group.add_argument("-p", "--port", type=int, metavar="N", help="1234 by default")
+    group.add_argument(
+        "--api-key",
+        metavar="KEY",
+        default=os.environ.get(API_KEY) or None,
+        help=f"what clients must show; by default that of ${API_KEY}, which no process list shows",
+    )
+    group.add_argument(
+        "--cors-origin",
+        action="append",
+        metavar="ORIGIN",
+        help="let pages of this origin ask, or of any with '*'; several may be named",
+    )
+    group.add_argument(
+        "--media-urls", action="store_true", help="let requests have this machine fetch http URLs"
+    )
+    group.add_argument(
+        "--max-requests", type=_count, metavar="N", help="answers that run or wait; 64 by default"
+    )
+    group.add_argument("--max-body", type=_count, metavar="BYTES", help="64 MiB by default")
+    group.add_argument(
+        "--answer-seconds", type=float, metavar="S", help="that one may take; 3600 by default"
+    )
+
+
+def _measuring(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--prompt-tokens", type=_count, default=300, metavar="N")
+    group.add_argument("--tokens", type=_count, default=64, metavar="N", help="to generate")
+    group.add_argument("--rounds", type=_count, default=3, metavar="N", help="medians are told")
+    group.add_argument(
+        "--rows",
+        type=lambda text: [_count(each) for each in text.split(",")],
+        default=[1, 2, 4, 8, 16],
+        metavar="N,N,...",
+        help="how many answers at once",
+    )
+    group.add_argument("--json", metavar="FILE", help="write what was found")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return int(text)
 
 
 def _request(group: argparse._ArgumentGroup) -> None:

@@ -6,14 +6,14 @@ import platform
 import sys
 import time
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import mlx.core as mx
 from rich.console import Console
 from rich.table import Table
 
-import mistralrs_mlx
-from mistralrs_mlx import Runner
+from mistralrs_mlx import Runner, __version__
 
 from .measure import Batch, Single, batch, single
 from .model import runner_of
@@ -65,8 +65,8 @@ def _measured(options: argparse.Namespace) -> Report:
         )
         batches = [_batch(runner, rows, options) for rows in options.rows]
         return Report(
-            version=mistralrs_mlx.__version__,
-            mlx=mx.__version__,
+            version=__version__,
+            mlx=version("mlx"),
             system=platform.platform(),
             device=str(mx.default_device()),
             model=runner.get_default_model_id() or "",

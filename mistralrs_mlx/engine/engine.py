@@ -1,17 +1,30 @@
 """Continuous batching for one model: chunks of a prompt, and one token a step for every row."""
 
+import logging
 from collections import deque
 
 import mlx.core as mx
 
+from mistralrs_mlx.cache.layout import Packing
+from mistralrs_mlx.cache.prefix import PrefixCache
+from mistralrs_mlx.errors import RequestError
+
+from .admission import Admission
 from .decode import Decode
+from .drafts import Drafter
+from .memory import Budget
 from .model import LanguageModel
 from .prefill import Prefill
+from .reading import Reading
 from .rows import Rows
 from .sampling import Sampler
 from .sequence import Sequence
+from .sharing import Sharing
+from .verify import WIDEST
 
 __all__ = ["Engine"]
+
+log = logging.getLogger(__name__)
 
 PREFILL_BUDGET = 512  # prompt tokens between two decode steps
 
@@ -26,14 +39,33 @@ class Engine:
         max_seqs: int,
         prefill_budget: int = PREFILL_BUDGET,
         kv_cache: bool = True,
+        drafter: Drafter | None = None,
+        prefix: PrefixCache | None = None,
+        memory: Budget | None = None,
+        packing: Packing | None = None,
+        reading: Reading | None = None,
+        compiled: bool = False,
     ) -> None:
-        """Without a `kv_cache` every token is computed from the whole text before it."""
+        """Without a `kv_cache` every token is computed from the whole text before it.
+
+        A `drafter` needs that cache, and a model whose layers all can forget what came last.
+        In `prefix` sequences find what earlier ones had in common with them. What `memory` has no
+        room for waits, or is refused; without one everything fits. A model that sees or hears
+        needs a `reading` of its own. `compiled` decode steps cost the host less; models whose keys
+        turn as their rows' lengths say cannot have them.
+        """
         self.model, self.max_seqs = model, max_seqs
         self._waiting: deque[Sequence] = deque()
-        self._rows = Rows(model, keeps=kv_cache)
+        sharing = Sharing(prefix if kv_cache else None, border=model.rope_border)
+        self._rows = Rows(model, keeps=kv_cache, sharing=sharing, reading=reading, packing=packing)
         sampler = Sampler()
         self._prefill = Prefill(self._rows, sampler)
-        self._decode = Decode(self._rows, sampler)
+        self._drafter = drafter
+        self._decode = Decode(self._rows, sampler, drafter, compiled=compiled)
+        self._memory = memory
+        self._admission = Admission(self._rows, memory, stride=WIDEST if drafter else 1)
+        if memory is not None:
+            memory.learn(model, self._rows.fresh_caches(), prefix if kv_cache else None)
         self._budget = min(prefill_budget, self._rows.caches.longest_pass or prefill_budget)
 
     @property
@@ -54,19 +86,28 @@ class Engine:
         except Exception as error:  # rows share the pass, so nobody can tell whose fault it was
             self._fail_running(error)
         if not self.busy:
-            self._rows.clear()
+            self._clear()
 
     def abort(self, error: Exception) -> None:
         """End every sequence with an error and free their memory."""
         ended = [*self._waiting, *self._rows.members()]
         self._waiting.clear()
         self._clear()
+        self._rows.sharing.clear()
         for sequence in ended:
             _fail(sequence.family, error)
 
+    def close(self, error: Exception) -> None:
+        """End every sequence with an error. The engine is not used again."""
+        self.abort(error)
+        if self._memory is not None:
+            self._memory.close()
+
     def logits(self, tokens: list[int]) -> mx.array:
         """Logits of a whole prompt, (L, V), in a cache of its own."""
+        self._admission.check_logits(len(tokens))
         caches = self._rows.fresh_caches()
+        self._rows.reading.adapt([])
         caches.add(len(tokens))
         chunks = []
         for start in range(0, len(tokens), self._budget):
@@ -97,22 +138,37 @@ class Engine:
                 budget -= self._prefill.advance(budget)
             except Exception as error:  # whatever went wrong is this sequence's alone
                 if self._rows.prefilling is not None:
-                    self._rows.stop_prefill()
+                    self._rows.stop_prefill(failed=True)
                 _fail(family, error)
                 budget -= 1  # a queue of prompts that fail must not hold up the others
             self._retire()
 
     def _admit(self) -> bool:
         """Let the first that waits begin its prefill, if there is room for it."""
-        if not self._waiting:
-            return False
-        rows = len(self._waiting[0].family)
-        if self._rows.running and len(self._rows) + rows > self.max_seqs:
-            return False
-        sequence = self._waiting.popleft()
-        sequence.begin()
-        self._rows.open(sequence)
-        return True
+        while self._waiting:
+            rows = len(self._waiting[0].family)
+            if self._rows.running and len(self._rows) + rows > self.max_seqs:
+                return False
+            try:
+                if not self._admission.may_begin(self._waiting[0]):
+                    return False
+            except RequestError as error:
+                self._refuse(self._waiting.popleft(), error)
+                continue
+            sequence = self._waiting.popleft()
+            sequence.begin()
+            self._rows.open(sequence)
+            return True
+        return False
+
+    def _refuse(self, sequence: Sequence, error: RequestError) -> None:
+        """End what has no room; an answer that has begun is worth more than an error."""
+        if sequence.tokens:
+            log.warning("an answer ends after %d tokens: %s", len(sequence.tokens), error)
+            sequence.end("length")
+        else:
+            # Without the frames of this thread, which know the model: readers may keep an error.
+            _fail(sequence.family, error.with_traceback(None))
 
     def _decode_one(self) -> None:
         """A token for every running row, dispatched before the one before it is read if it can."""
@@ -120,9 +176,31 @@ class Engine:
             self._decode.settle()
             self._retire()
             self._recompute_outgrown()
+        self._make_room()
         if self._rows.running:
             self._decode.advance()
             self._retire()
+
+    def _make_room(self) -> None:
+        """While the next step has no room, let the youngest row wait and be computed again.
+
+        The last one ends where it is.
+        """
+        if self._admission.step_fits():
+            return
+        self._decode.settle()
+        self._retire()
+        while not self._admission.step_fits():
+            if self._rows.caches.fit():
+                continue
+            if self._rows.prefilling is not None:
+                self._waiting.appendleft(self._rows.stop_prefill())
+            elif len(self._rows) > 1:
+                started = [sequence.timing.started for sequence in self._rows.running]
+                self._waiting.appendleft(self._rows.close(started.index(max(started))))
+            else:
+                self._refuse(self._rows.running[0], self._admission.shortage())
+                self._retire()
 
     def _recompute_outgrown(self) -> None:
         """Send rows whose memory is of no use any more back to prefill, with all they know.
@@ -154,6 +232,9 @@ class Engine:
     def _clear(self) -> None:
         self._decode.forget()
         self._rows.clear()
+        if self._drafter is not None:
+            self._drafter.clear()
+        self._admission.rest()
 
 
 def _fail(sequences: list[Sequence], error: Exception) -> None:

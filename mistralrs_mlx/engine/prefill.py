@@ -24,17 +24,25 @@ class Prefill:
         rows, sequence = self._rows, self._rows.prefilling
         assert sequence is not None
         row, known = len(rows), sequence.known
-        chunk = known[rows.caches.lengths[row] :][:budget]
+        done = rows.caches.lengths[row]
+        end = rows.sharing.pause(rows.caches, sequence, done, min(done + budget, len(known)))
+        chunk = known[done : rows.reading.pause(sequence, done, end)]
+        rows.reading.adapt([sequence])
         step = rows.caches.step(row, row + 1, len(chunk))
-        hidden = rows.model.hidden(rows.model.embed(mx.array([chunk])), step)
+        hidden = rows.model.hidden(rows.reading.embed(sequence, done, chunk), step)
+        mx.synchronize()  # arenas that a decode step still reads would be copied to be written
         if rows.caches.lengths[row] < len(known):
             mx.eval(hidden, rows.caches.arrays())
             self._tell(sequence, rows.caches.lengths[row])
+            rows.sharing.passed(rows.caches, row, sequence, done)
         else:
             logits = rows.model.head(hidden[:, -1:])[:, 0]
             mx.eval(logits, rows.caches.arrays())
             self._tell(sequence, len(known))
             self._join(sequence, logits)
+            if rows.prefilling is None and len(rows) > row:
+                rows.sharing.passed(rows.caches, row, sequence, done)
+                rows.sharing.keep(rows.caches, row, sequence)
         return len(chunk)
 
     def _tell(self, sequence: Sequence, done: int) -> None:
@@ -43,6 +51,9 @@ class Prefill:
 
     def _join(self, sequence: Sequence, logits: mx.array) -> None:
         family = [each for each in sequence.family if not each.canceled]
+        for each in sequence.family:
+            if each.canceled:
+                each.end("canceled")
         self._rows.join(family)
         for each in family:
             each.timing.started = sequence.timing.started

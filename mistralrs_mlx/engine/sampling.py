@@ -83,8 +83,20 @@ class SamplerRow:
 
     def fork(self, choice: int) -> "SamplerRow":
         """A twin with the same past and, for another `choice`, another future."""
-        twin = copy.copy(self)
+        twin = self.twin()
         twin._stream = derived_seed(self.params.seed, choice)
+        return twin
+
+    def ahead(self, tokens: Sequence[int]) -> "list[SamplerRow]":
+        """Itself, and what it would be after the first of these tokens, the first two, ..."""
+        rows = [self]
+        for token in tokens:
+            rows.append(rows[-1].twin())
+            rows[-1].accept(token)
+        return rows
+
+    def twin(self) -> "SamplerRow":
+        twin = copy.copy(self)
         twin._repeats = None if self._repeats is None else self._repeats.copy()
         return twin
 

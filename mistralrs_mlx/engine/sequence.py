@@ -1,6 +1,7 @@
 """One generation on its way through the engine."""
 
 import time
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -11,6 +12,7 @@ from mistralrs_mlx.errors import MistralRsMlxError
 from .constraints import Constraint, Guide
 from .logprobs import TokenLogprob
 from .params import SamplingParams
+from .reading import Medium
 from .sampling import SamplerRow
 
 __all__ = ["Sequence", "Sink", "Timing"]
@@ -64,6 +66,11 @@ class Sequence:
     finish_reason: str | None = None
     canceled: bool = False  # set by any thread
     guide: Guide | None = None  # says what may come next, where not everything may
+    prompt_keys: list[Hashable] | None = None  # what tells tokens apart, where ids do not suffice
+    media: tuple[Medium, ...] = ()  # pictures and clips that the prompt has placeholders for
+    slot: int = 0  # of the adapter that its passes use
+    salt: tuple[Hashable, ...] = ()  # sequences of another one share nothing with it
+    boundaries: tuple[int, ...] = ()  # lengths of the prompt at which others may part from it
 
     def __post_init__(self) -> None:
         self.timing = Timing(prompt_tokens=len(self.prompt))
@@ -83,6 +90,11 @@ class Sequence:
     def known(self) -> list[int]:
         """Every token so far: what a prefill must compute."""
         return self.prompt + self.tokens
+
+    @property
+    def keys(self) -> list[Hashable]:
+        """One for each known token, equal where a token and what it shows are equal."""
+        return [*(self.prompt if self.prompt_keys is None else self.prompt_keys), *self.tokens]
 
     @property
     def last(self) -> int:

@@ -21,7 +21,6 @@ from mistralrs_mlx.engine.logprobs import TokenLogprob
 from mistralrs_mlx.engine.sequence import Timing
 from mistralrs_mlx.errors import MissingExtra, MistralRsMlxError, RequestError
 from mistralrs_mlx.text.assembler import Assembler, Deltas
-from mistralrs_mlx.text.messages import conversation, refuse_media
 from mistralrs_mlx.text.parsers.calls import ToolCall
 from mistralrs_mlx.text.parsers.forced import call_grammar
 from mistralrs_mlx.text.parsers.formats import call_format, visible_marks
@@ -29,8 +28,8 @@ from mistralrs_mlx.text.parsers.reasoning import reasoning_format
 
 from .choosing import sampling_params
 from .events import End
-from .fitting import fitted
 from .host import Answer, Generation, Host
+from .prompts import chat_prompt
 from .tools import Callbacks, follow_up, run_calls, with_callbacks
 
 __all__ = ["Chat", "Update"]
@@ -120,7 +119,7 @@ class Chat:
             records = run_calls(spoken.calls, self._callbacks, self._round)
             self.records += records
             self._messages = [
-                *conversation(self._messages).messages,
+                *_listed(self._messages),
                 *follow_up("".join(spoken.content), spoken.calls, records),
             ]
             with self._canceling:
@@ -189,8 +188,8 @@ class Chat:
         host, request = self._host, self._request
         template = "" if host.template is None else host.template.text
         reasoning = reasoning_format(template)
-        rendered = self._rendered()
-        grammar = self._grammar or self._forced(template, rendered, use)
+        prompt = chat_prompt(host, self._model_id, request, self._messages, self._tools)
+        grammar = self._grammar or self._forced(template, prompt.text, use)
         compiled = (
             None
             if grammar is None
@@ -199,7 +198,9 @@ class Chat:
         marks = visible_marks(reasoning, tools=bool(self._tools))
         visible = (id for id, text in host.tokenizer.added.items() if text in marks)
         generation = Generation(
-            prompt=fitted(host.tokenizer.encode_prompt(rendered), host, request),
+            prompt=prompt.tokens,
+            media=prompt.media,
+            slot=prompt.slot,
             params=sampling_params(request, host, self.number, _top_logprobs(request)),
             choices=request.n_choices,
             max_tokens=request.max_tokens,
@@ -209,7 +210,7 @@ class Chat:
             constraint=compiled,
         )
         self._assemblers = [
-            Assembler(reasoning, self._tools, prompt=rendered) for _ in range(request.n_choices)
+            Assembler(reasoning, self._tools, prompt=prompt.text) for _ in range(request.n_choices)
         ]
         self._answer = host.start(generation)
 
@@ -225,22 +226,10 @@ class Chat:
         )
         return None if text is None else Grammar(kind="lark", text=text)
 
-    def _rendered(self) -> str:
-        talk = conversation(self._messages)
-        refuse_media(talk, self._model_id)
-        if self._host.template is not None:
-            return self._host.template.render(
-                talk.messages,
-                tools=[tool.openai() for tool in self._tools],
-                enable_thinking=self._request.enable_thinking,
-                reasoning_effort=self._request.reasoning_effort,
-            )
-        if isinstance(self._messages, str):
-            return self._messages
-        raise RequestError(
-            "Received messages for a model which does not have a chat template. Either use a "
-            "different model, give one as chat_template=, or pass a single string as the prompt"
-        )
+
+def _listed(messages: list[dict[str, Any]] | str) -> list[dict[str, Any]]:
+    """Messages as they were given, media and all."""
+    return [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
 
 
 def _reason(event: End, assembler: Assembler) -> str:

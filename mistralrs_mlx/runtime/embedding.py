@@ -6,8 +6,10 @@ from typing import cast
 
 import mlx.core as mx
 
+from mistralrs_mlx.api.checks import mistyped
 from mistralrs_mlx.api.requests import EmbeddingRequest
 from mistralrs_mlx.api.validation import embedding_inputs
+from mistralrs_mlx.engine.memory import Budget
 from mistralrs_mlx.engine.worker import worker
 from mistralrs_mlx.errors import RequestError
 from mistralrs_mlx.layers.pooling import Pooling, unit
@@ -35,10 +37,12 @@ class EmbeddingHost:
         context_length: int,
         max_rows: int,
         lower_case: bool = False,
+        memory: Budget | None = None,
     ) -> None:
         self.tokenizer, self.context_length = tokenizer, context_length
         self._embedder, self._max_rows, self._lower_case = embedder, max_rows, lower_case
         self._closed: str | None = None
+        self._memory = memory
 
     def tokens(self, given: str | list[int], *, truncate: bool, place: int) -> list[int]:
         """What the model reads of the input at this place."""
@@ -66,6 +70,8 @@ class EmbeddingHost:
 
     def _close(self, reason: str) -> None:
         self._closed = reason
+        if self._memory is not None:
+            self._memory.close()
 
     def _pass(self, rows: list[list[int]]) -> list[list[float]]:
         if self._closed is not None:
@@ -106,6 +112,8 @@ AnyHost = Host | EmbeddingHost
 
 def answer_embedding(host: AnyHost, request: EmbeddingRequest) -> list[list[float]]:
     """One vector for each input, in order; inputs of like length are computed together."""
+    if not isinstance(request, EmbeddingRequest):
+        raise mistyped("request", "an EmbeddingRequest", request)
     embedding = host if isinstance(host, EmbeddingHost) else _of_text_model(host)
     rows = [
         embedding.tokens(given, truncate=request.truncate_sequence, place=place)

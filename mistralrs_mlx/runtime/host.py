@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,6 +12,7 @@ from typing import Any
 from mistralrs_mlx.engine.constraints import Constraint
 from mistralrs_mlx.engine.engine import Engine
 from mistralrs_mlx.engine.params import SamplingParams
+from mistralrs_mlx.engine.reading import Medium
 from mistralrs_mlx.engine.sequence import Sequence
 from mistralrs_mlx.engine.worker import worker
 from mistralrs_mlx.errors import MistralRsMlxError, RequestError
@@ -21,8 +22,10 @@ from mistralrs_mlx.text.stops import StopMatcher
 from mistralrs_mlx.text.template import ChatTemplate
 from mistralrs_mlx.text.tokenizer import Tokenizer
 
+from .boundaries import boundaries
 from .events import End, Event, Failure, Piece
 from .progress import Progress
+from .senses import Senses
 from .sink import ChoiceSink
 
 __all__ = ["Answer", "Generation", "Host"]
@@ -34,6 +37,8 @@ class Generation:
 
     prompt: list[int]
     params: SamplingParams
+    media: tuple[Medium, ...] = ()
+    slot: int = 0  # of the adapter that goes with the media
     choices: int = 1
     max_tokens: int | None = None
     stops: tuple[str, ...] = ()
@@ -54,13 +59,22 @@ class Answer:
         """Give events until every choice has ended; an error that the engine met is raised."""
         try:
             while self._open > 0:
-                event = self._events.get()
-                if isinstance(event, Failure):
-                    raise _as_value_error(event.error) from event.error
+                event = self._next()
                 self._open -= isinstance(event, End)
                 yield event
         finally:  # also when the reader is interrupted
             self.cancel()
+
+    def _next(self) -> Piece | End:
+        worker().check()
+        event = self._events.get()
+        if not isinstance(event, Failure):
+            return event
+        error = _as_value_error(event.error)
+        try:
+            raise error from (None if error is event.error else event.error)
+        finally:  # its traceback has this frame, and callers' that know the model: no cycle here
+            del error, event
 
     def end(self, choice: int) -> None:
         """Let one choice end where it is; its last event still comes."""
@@ -89,6 +103,7 @@ class Host:
     vocab_size: int
     seed: int
     progress: Progress | None = None
+    senses: Senses | None = None  # of a model that sees or hears
     _numbers: "count[int]" = field(default_factory=lambda: count(1))
     _counting: threading.Lock = field(default_factory=threading.Lock)
 
@@ -115,7 +130,7 @@ class Host:
         sequences = [self._sequence(generation, i, events) for i in range(generation.choices)]
         sequences[0].siblings = sequences[1:]
         if generation.constraint is None or _constrained(sequences[0], generation.constraint):
-            worker().send(lambda: self.engine.submit(sequences[0]))
+            _submitted(sequences[0], worker().send(lambda: self.engine.submit(sequences[0])))
         return Answer(sequences, events)
 
     def close(self, reason: str) -> "Future[None]":
@@ -124,7 +139,7 @@ class Host:
 
     def _close(self, reason: str) -> None:
         worker().detach(self.engine)
-        self.engine.abort(RequestError(reason))
+        self.engine.close(RequestError(reason))
 
     def _sequence(
         self, generation: Generation, choice: int, events: "queue.SimpleQueue[Event]"
@@ -145,7 +160,22 @@ class Host:
             silent_tokens=self.eos,
             vocab_size=self.vocab_size,
             choice=choice,
+            media=generation.media,
+            slot=generation.slot,
+            salt=(generation.slot,),
+            prompt_keys=_keys(generation),
+            boundaries=boundaries(generation.prompt, self.tokenizer.special_ids),
         )
+
+
+def _keys(generation: Generation) -> list[Hashable] | None:
+    """The prompt's tokens, those of media told apart by what they show."""
+    if not generation.media:
+        return None
+    keys: list[Hashable] = list(generation.prompt)
+    for medium in generation.media:
+        keys[medium.start : medium.stop] = [medium.digest] * medium.tokens
+    return keys
 
 
 def _constrained(first: Sequence, compiled: Callable[[], Constraint]) -> bool:
@@ -156,6 +186,14 @@ def _constrained(first: Sequence, compiled: Callable[[], Constraint]) -> bool:
         first.fail(error)
         return False
     return True
+
+
+def _submitted(first: Sequence, sent: "Future[None]") -> None:
+    """Fail a sequence that the engine's thread will never see: there is none any more."""
+    if sent.done() and (error := sent.exception()) is not None:
+        assert isinstance(error, Exception)
+        for each in first.family:
+            each.fail(error)
 
 
 def _as_value_error(error: Exception) -> Exception:

@@ -3,13 +3,25 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import mlx.core as mx
 
-from mistralrs_mlx.api.which import Which, WhichEmbedding, WhichGGUF, WhichPlain
+from mistralrs_mlx.api.which import (
+    Which,
+    WhichEmbedding,
+    WhichGGUF,
+    WhichMultimodalPlain,
+    WhichPlain,
+)
+from mistralrs_mlx.cache.caches import Caches
+from mistralrs_mlx.cpu.compiling import wished
 from mistralrs_mlx.cpu.policy import choose_policy, prepare
+from mistralrs_mlx.engine.drafts import Drafter
 from mistralrs_mlx.engine.engine import Engine
+from mistralrs_mlx.engine.goal import Goal
+from mistralrs_mlx.engine.memory import Budget, ledger
+from mistralrs_mlx.engine.reading import Reading
 from mistralrs_mlx.engine.worker import worker
 from mistralrs_mlx.errors import RequestError
 from mistralrs_mlx.layers.fusing import fuse
@@ -21,19 +33,27 @@ from mistralrs_mlx.loaders.load import LoadedModel, LoadOptions, Policy, load
 from mistralrs_mlx.loaders.sentence_transformers import SentenceCheckpoint
 from mistralrs_mlx.loaders.sources import embedding_checkpoint, gguf_checkpoint, plain_checkpoint
 from mistralrs_mlx.models.base import CausalLM
+from mistralrs_mlx.models.multimodal import MultimodalLM
 from mistralrs_mlx.text.assets import TextAssets
 from mistralrs_mlx.text.template import ChatTemplate
 from mistralrs_mlx.text.template_source import template_source
 from mistralrs_mlx.text.tokenizer import Tokenizer
 from mistralrs_mlx.unbuilt import fields_of, refuse_unbuilt
 
+from .caching import Caching
+from .drafting import Drafting, check_vocabulary, draft_model, prompt_lookup
 from .embedding import AnyHost, EmbeddingHost
 from .host import Host
 from .progress import Progress
+from .senses import Senses, processor_of, reading_of
 
 __all__ = ["Opening"]
 
 log = logging.getLogger(__name__)
+
+LoadedText = LoadedModel[CausalLM] | LoadedModel[Borrowed]
+WhichText = WhichPlain | WhichGGUF | WhichMultimodalPlain
+Loaded = TypeVar("Loaded")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,12 +69,14 @@ class Opening:
     in_situ_quant: str | int | None
     seed: int
     progress: Progress | None
+    memory: Goal
+    caching: Caching = Caching()  # noqa: RUF009 (frozen)
+    drafting: Drafting = Drafting()  # noqa: RUF009 (frozen)
 
     @property
     def model_id(self) -> str:
         """What the answers of this model are signed with."""
-        which = _built(self.which)
-        return which.quantized_model_id if isinstance(which, WhichGGUF) else which.model_id
+        return _name(_built(self.which))
 
     def __call__(self) -> AnyHost:
         """Read the files, build the texts and load the weights on the engine's thread."""
@@ -63,13 +85,16 @@ class Opening:
             raise RequestError(f"max_seqs is {self.max_seqs}; at least one sequence has to run")
         return self._embedding(which) if isinstance(which, WhichEmbedding) else self._text(which)
 
-    def _text(self, which: WhichPlain | WhichGGUF) -> Host:
+    def _text(self, which: WhichText) -> Host:
         checkpoint = self._checkpoint(which)
         # Texts first: a missing tokenizer should show before gigabytes have been read.
         tokenizer = Tokenizer.from_assets(checkpoint.text)
         template = self._template(checkpoint.text, tokenizer)
-        loaded, engine = worker().call(lambda: self._start(which, checkpoint))
-        self._tell(loaded)
+        senses = _senses(which, checkpoint, tokenizer)
+        draft = self._draft_checkpoint(tokenizer)
+        (loaded, engine), _ = worker().call(
+            lambda: self._counted(lambda memory: self._start(which, checkpoint, draft, memory))
+        )
         generation_config = checkpoint.text.generation_config
         return Host(
             engine=engine,
@@ -86,6 +111,7 @@ class Opening:
             vocab_size=loaded.model.vocab_size,
             seed=self.seed,
             progress=self.progress,
+            senses=None if senses is None else senses(loaded.model),
         )
 
     def _embedding(self, which: WhichEmbedding) -> EmbeddingHost:
@@ -95,19 +121,22 @@ class Opening:
             which, token_source=self.token_source, told=self._stage("download")
         )
         tokenizer = Tokenizer.from_assets(checkpoint.encoder.text)
-        loaded = worker().call(lambda: self._start_embedder(which, checkpoint))
-        self._tell(loaded.encoder)
+        loaded, memory = worker().call(
+            lambda: self._counted(lambda memory: self._start_embedder(which, checkpoint, memory))
+        )
+        self._tell(self.model_id, loaded.encoder)
         return EmbeddingHost(
             loaded.embedder,
             tokenizer,
             context_length=loaded.max_tokens,
             max_rows=self.max_seqs,
             lower_case=checkpoint.lower_case,
+            memory=memory,
         )
 
-    def _checkpoint(self, which: WhichPlain | WhichGGUF) -> Checkpoint:
+    def _checkpoint(self, which: WhichText) -> Checkpoint:
         told = self._stage("download")
-        if isinstance(which, WhichPlain):
+        if not isinstance(which, WhichGGUF):
             return plain_checkpoint(which, token_source=self.token_source, told=told)
         return gguf_checkpoint(which, token_source=self.token_source, told=told)
 
@@ -117,25 +146,77 @@ class Opening:
         )
         return None if source is None else ChatTemplate(source, tokenizer.special_tokens)
 
+    def _draft_checkpoint(self, tokenizer: Tokenizer) -> Checkpoint | None:
+        """The draft model's files, once it is clear that both models have the same tokens."""
+        if self.drafting.which is None:
+            return None
+        checkpoint = self._checkpoint(_text_only(self.drafting.which))
+        check_vocabulary(tokenizer, Tokenizer.from_assets(checkpoint.text))
+        return checkpoint
+
+    def _counted(self, start: Callable[[Budget], Loaded]) -> tuple[Loaded, Budget]:
+        """What is started, with the memory that it takes; none if it fails."""
+        memory = Budget(self.memory, ledger())
+        try:
+            return start(memory), memory
+        except BaseException:
+            memory.close()
+            raise
+
     def _start(
-        self, which: WhichPlain | WhichGGUF, checkpoint: Checkpoint
-    ) -> tuple[LoadedModel[CausalLM] | LoadedModel[Borrowed], Engine]:
+        self,
+        which: WhichText,
+        checkpoint: Checkpoint,
+        draft: Checkpoint | None,
+        memory: Budget,
+    ) -> tuple[LoadedText, Engine]:
+        loaded = self._loaded(which, checkpoint, memory)
+        engine = Engine(
+            loaded.model,
+            max_seqs=self.max_seqs,
+            kv_cache=not self.no_kv_cache,
+            drafter=self._drafter(loaded.model, draft, memory),
+            memory=memory,
+            prefix=self.caching.prefix(_steady(loaded.model)),
+            packing=self.caching.packing(loaded.model),
+            reading=_reading(which, loaded.model),
+            compiled=_compiles(loaded.model),
+        )
+        worker().attach(engine)
+        return loaded, engine
+
+    def _drafter(
+        self, target: CausalLM | Borrowed, draft: Checkpoint | None, memory: Budget
+    ) -> Drafter | None:
+        if draft is None or self.drafting.which is None:
+            return prompt_lookup(target, self.drafting)
+        loaded = self._loaded(_text_only(self.drafting.which), draft, memory)
+        memory.learn_aside(loaded.model, lambda: Caches(loaded.model.cache_layout()))
+        return draft_model(target, loaded.model, self.drafting)
+
+    def _loaded(self, which: WhichText, checkpoint: Checkpoint, memory: Budget) -> LoadedText:
         options = LoadOptions(
-            arch=which.arch if isinstance(which, WhichPlain) else None,
+            arch=None if isinstance(which, WhichGGUF) else which.arch,
             in_situ_quant=self.in_situ_quant,
             topology=which.topology,
             organization=which.organization,
             dtype=which.dtype,
         )
-        loaded = load(checkpoint, options, policy=_policy(), progress=self._load_progress())
+        loaded = load(
+            checkpoint,
+            options,
+            policy=_policy(memory),
+            progress=self._load_progress(),
+            room=memory.check_weights,
+        )
+        memory.weights += loaded.nbytes
         if isinstance(loaded.model, CausalLM):
             fuse(loaded.model)
-        engine = Engine(loaded.model, max_seqs=self.max_seqs, kv_cache=not self.no_kv_cache)
-        worker().attach(engine)
-        return loaded, engine
+        self._tell(_name(which), loaded)
+        return loaded
 
     def _start_embedder(
-        self, which: WhichEmbedding, checkpoint: SentenceCheckpoint
+        self, which: WhichEmbedding, checkpoint: SentenceCheckpoint, memory: Budget
     ) -> LoadedEmbedder:
         options = LoadOptions(
             arch=which.arch,
@@ -143,13 +224,19 @@ class Opening:
             topology=which.topology,
             dtype=which.dtype,
         )
-        progress = self._load_progress()
-        loaded = load_embedder(checkpoint, options, policy=_policy(), progress=progress)
+        loaded = load_embedder(
+            checkpoint,
+            options,
+            policy=_policy(memory),
+            progress=self._load_progress(),
+            room=memory.check_weights,
+        )
+        memory.weights += loaded.encoder.nbytes
         fuse(loaded.embedder.encoder)
         return loaded
 
-    def _tell(self, loaded: LoadedModel[Any]) -> None:
-        said = (self.model_id, loaded.architecture, loaded.source, loaded.dtype)
+    def _tell(self, model_id: str, loaded: LoadedModel[Any]) -> None:
+        said = (model_id, loaded.architecture, loaded.source, loaded.dtype)
         log.info("%s: %s of %s in %s, quantized layers: %s", *said, loaded.quantization)
 
     def _stage(self, stage: str) -> Callable[[int, int | None], None]:
@@ -166,20 +253,67 @@ class Opening:
         return lambda done, total, _: told(done, total)
 
 
-def _policy() -> Policy | None:
-    return None if mx.default_device().type == mx.gpu else _cpu_policy
+def _policy(memory: Budget) -> Policy | None:
+    if mx.default_device().type == mx.gpu:
+        return None
+
+    def cpu_policy(parameters: int) -> Adapt:
+        prepare()
+        chosen = choose_policy(parameters, memory.room())
+        if chosen.form == "dense":
+            memory.check_weights(4 * parameters)
+        return chosen.adapt
+
+    return cpu_policy
 
 
-def _cpu_policy(parameters: int) -> Adapt:
-    prepare()
-    return choose_policy(parameters).adapt
+def _name(which: WhichText | WhichEmbedding) -> str:
+    return which.quantized_model_id if isinstance(which, WhichGGUF) else which.model_id
 
 
-def _built(which: Which) -> WhichPlain | WhichGGUF | WhichEmbedding:
+def _compiles(model: CausalLM | Borrowed) -> bool:
+    """Whether decode steps are compiled: where that is fast, and keys do not turn by lengths."""
+    if not isinstance(model, CausalLM) or model.config.rope_spec.kind == "dynamic":
+        return False
+    return wished(default=mx.default_device().type == mx.gpu)
+
+
+def _senses(
+    which: WhichText, checkpoint: Checkpoint, tokenizer: Tokenizer
+) -> Callable[[Any], Senses] | None:
+    """What makes a host see and hear, once there is a model; None for those that read only text."""
+    if not isinstance(which, WhichMultimodalPlain):
+        return None
+    processor = processor_of(which, checkpoint, tokenizer)
+    return lambda model: Senses(
+        processor=processor,
+        mode_for=model.adapter_for,
+        slot_for=model.slot_for,
+        max_edge=which.max_edge,
+    )
+
+
+def _reading(which: WhichText, model: CausalLM | Borrowed) -> Reading | None:
+    if isinstance(which, WhichMultimodalPlain) and isinstance(model, MultimodalLM):
+        return reading_of(which, model)
+    return None
+
+
+def _steady(model: CausalLM | Borrowed) -> int | None:
+    return model.config.rope_spec.steady if isinstance(model, CausalLM) else None
+
+
+def _text_only(which: Which) -> WhichText:
+    built = _built(which)
+    assert not isinstance(built, WhichEmbedding)
+    return built
+
+
+def _built(which: Which) -> WhichText | WhichEmbedding:
     """The selector, if models of its kind can be loaded with all that it asks for."""
     if not isinstance(which, Which):
         raise TypeError(f"which must be a Which, such as Which.Plain(...), not {which!r}")
-    if not isinstance(which, WhichPlain | WhichGGUF | WhichEmbedding):
+    if not isinstance(which, WhichText | WhichEmbedding):
         raise NotImplementedError(f"{type(which).__name__}: this kind of model is not built yet")
     refuse_unbuilt("Which", fields_of(which))
     return which

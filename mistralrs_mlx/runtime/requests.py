@@ -5,9 +5,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from mistralrs_mlx.api.checks import mistyped
 from mistralrs_mlx.api.requests import ChatCompletionRequest, CompletionRequest
 from mistralrs_mlx.api.responses import ChatCompletionResponse, CompletionResponse
 from mistralrs_mlx.api.validation import stop_strings, validate_grammar, validate_tool_choice
+from mistralrs_mlx.bench.counts import count_decode
 from mistralrs_mlx.engine.constraints import Constraint
 from mistralrs_mlx.engine.worker import worker
 from mistralrs_mlx.errors import RequestError
@@ -24,7 +26,13 @@ from .toolset import Toolset
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["answer_chat", "answer_chat_async", "answer_completion", "prompt_logits"]
+__all__ = [
+    "answer_chat",
+    "answer_chat_async",
+    "answer_completion",
+    "prompt_logits",
+    "step_counts",
+]
 
 
 def answer_chat(
@@ -56,6 +64,8 @@ async def answer_chat_async(
 def _chat(
     host: Host, model_id: str, request: ChatCompletionRequest, tools: Toolset
 ) -> tuple[Chat, Heading]:
+    if not isinstance(request, ChatCompletionRequest):
+        raise mistyped("request", "a ChatCompletionRequest", request)
     refuse_unbuilt("request", fields_of(request))
     chat = Chat(host, model_id, request, tools.of(request, host))
     return chat, Heading(id=str(chat.number), model=model_id, session_id=chat.session_id)
@@ -88,6 +98,8 @@ def _stream(
 
 def answer_completion(host: Host, model_id: str, request: CompletionRequest) -> CompletionResponse:
     """Continue the prompt as it stands."""
+    if not isinstance(request, CompletionRequest):
+        raise mistyped("request", "a CompletionRequest", request)
     refuse_unbuilt("request", fields_of(request))
     number = host.next_number()
     if request.tool_schemas or validate_tool_choice(request).mode == "required":
@@ -129,6 +141,12 @@ def prompt_logits(
             f"the prompt has {len(tokens)} tokens; it needs 1 to {host.context_length}"
         )
     return worker().call(lambda: np.array(host.engine.logits(tokens)))
+
+
+def step_counts(host: Host) -> dict[str, int]:
+    """What one decode step of one row costs, whatever the machine."""
+    counts = worker().call(lambda: count_decode(host.engine.model, host.vocab_size))
+    return {name: getattr(counts, name) for name in ("dispatches", "primitives", "waits")}
 
 
 def _constraint(

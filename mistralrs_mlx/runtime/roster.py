@@ -19,10 +19,10 @@ DEFAULT = "default"
 class _Entry:
     """How to load a model, and the model while it is loaded."""
 
-    def __init__(self, open_host: Callable[[], AnyHost], host: AnyHost) -> None:
+    def __init__(self, open_host: Callable[[], AnyHost], host: AnyHost | None) -> None:
         self._open_host = open_host
         self._loading = threading.Lock()
-        self.host: AnyHost | None = host
+        self.host = host
 
     @property
     def status(self) -> str:
@@ -57,6 +57,7 @@ class Roster:
     def __init__(self) -> None:
         self._entries: dict[str, _Entry] = {}
         self._default: str | None = None
+        self._aside: list[_Entry] = []
 
     def add(self, model_id: str, open_host: Callable[[], AnyHost]) -> None:
         """Load a model and keep it under this id."""
@@ -64,6 +65,12 @@ class Roster:
             raise RequestError(f"model `{model_id}` is there already; give another model_id")
         self._entries[model_id] = _Entry(open_host, open_host())
         self._default = self._default or model_id
+
+    def aside(self, open_host: Callable[[], AnyHost]) -> Callable[[], AnyHost]:
+        """What gives a model that answers no requests: loaded when called for, freed with all."""
+        entry = _Entry(open_host, None)
+        self._aside.append(entry)
+        return entry.loaded
 
     @property
     def ids(self) -> list[str]:
@@ -112,6 +119,8 @@ class Roster:
         """Free all models."""
         for model_id, entry in self._entries.items():
             entry.unload(_closed(model_id))
+        for entry in self._aside:
+            entry.unload("the runner was closed")
 
     def release(self) -> None:
         """Free all models without waiting: nobody holds the runner any more."""

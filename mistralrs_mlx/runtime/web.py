@@ -1,10 +1,8 @@
 """Reading URLs, with limits of time and size, and without a way into private networks."""
 
-import ipaddress
-import socket
 import time
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
+from http.client import HTTPResponse
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import (
@@ -20,6 +18,7 @@ from urllib.request import (
 )
 
 from mistralrs_mlx.errors import RequestError
+from mistralrs_mlx.media.public import public_handlers
 
 __all__ = ["Reply", "checked_url", "read_public", "send", "text_of"]
 
@@ -50,7 +49,7 @@ def checked_url(url: object, where: str) -> str:
 def read_public(url: str) -> Reply:
     """Read a page that anyone on the internet could read; proxies are not used."""
     request = Request(checked_url(url, "url"), headers={"User-Agent": AGENT})
-    handlers = (_PublicHandler(), _PublicSecureHandler(), HTTPRedirectHandler())
+    handlers = (*public_handlers(), HTTPRedirectHandler())
     return send(request, handlers, seconds=PAGE_SECONDS, limit=PAGE_BYTES)
 
 
@@ -102,45 +101,3 @@ def _body(response: HTTPResponse, url: str, deadline: float, limit: int) -> byte
 
 def _charset(response: HTTPResponse) -> str:
     return response.headers.get_content_charset() or "utf-8"
-
-
-def _refuse_private(host: str) -> None:
-    """Raise for a host with an address that is not on the public internet."""
-    for *_, address in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM):
-        _refuse_private_address(host, str(address[0]))
-
-
-def _refuse_private_address(host: str, text: str) -> None:
-    address = ipaddress.ip_address(text)
-    if isinstance(address, ipaddress.IPv6Address):
-        address = address.ipv4_mapped or address
-    if not address.is_global or address.is_multicast:
-        raise RequestError(f"{host} is at {text}, in a private network; only public pages are read")
-
-
-class _PublicConnection(HTTPConnection):
-    """Refuses private addresses, before connecting and, should names change, right after."""
-
-    def connect(self) -> None:
-        _refuse_private(self.host)
-        super().connect()
-        _refuse_private_address(self.host, self.sock.getpeername()[0])
-
-
-class _PublicSecureConnection(HTTPSConnection):
-    """The same for https."""
-
-    def connect(self) -> None:
-        _refuse_private(self.host)
-        super().connect()
-        _refuse_private_address(self.host, self.sock.getpeername()[0])
-
-
-class _PublicHandler(HTTPHandler):
-    def http_open(self, request: Request) -> HTTPResponse:
-        return self.do_open(_PublicConnection, request)
-
-
-class _PublicSecureHandler(HTTPSHandler):
-    def https_open(self, request: Request) -> HTTPResponse:
-        return self.do_open(_PublicSecureConnection, request)

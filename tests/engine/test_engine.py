@@ -261,3 +261,15 @@ def test_a_sink_hears_how_far_its_prompt_has_come() -> None:
     engine.submit(each)
     finish(engine)
     assert each.sink.prefills == [(8, 20), (16, 20), (20, 20)]
+
+
+def test_a_choice_canceled_during_the_last_chunk_is_told_its_end() -> None:
+    toy = Toy()
+    each, sibling = sequence([1, 2, 3], limit=4), sequence([1, 2, 3], limit=4)
+    each.siblings = [sibling]
+    each.sink.prefilled = lambda done, total: setattr(sibling, "canceled", True)
+    engine = Engine(toy, max_seqs=3)
+    engine.submit(each)
+    finish(engine)
+    assert (each.sink.reason, sibling.sink.reason) == ("length", "canceled")
+    assert each.tokens == continuation(toy, [1, 2, 3], 4)

@@ -127,3 +127,16 @@ def test_an_image_for_a_model_that_reads_text(tiny_llama: Path) -> None:
         )
         with pytest.raises(ValueError, match="reads only text"):
             runner.send_chat_completion_request(request)
+
+
+def test_a_request_of_another_kind_is_a_type_error(tiny_llama: Path) -> None:
+    chat = ChatCompletionRequest(messages="x", model="default")
+    with Runner(Which.Plain(model_id=str(tiny_llama))) as runner:
+        for send, wrong in (
+            (runner.send_chat_completion_request, "x"),
+            (runner.send_chat_completion_request, CompletionRequest(prompt="x", model="default")),
+            (runner.send_completion_request, chat),
+            (runner.send_embedding_request, chat),
+        ):
+            with pytest.raises(TypeError, match=r"argument 'request' must be an? [CE]"):
+                send(wrong)  # type: ignore[operator]

@@ -6,6 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from mistralrs_mlx.media import public
 from mistralrs_mlx.runtime import web
 
 
@@ -26,13 +27,13 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """A server whose name `localhost`, and only that, counts as public."""
-    refuse = web._refuse_private_address
+    refuse = public.refuse_private_address
 
     def but_not_localhost(host: str, text: str) -> None:
         if host != "localhost":
             refuse(host, text)
 
-    monkeypatch.setattr(web, "_refuse_private_address", but_not_localhost)
+    monkeypatch.setattr(public, "refuse_private_address", but_not_localhost)
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
@@ -55,8 +56,8 @@ def test_a_redirect_does_not_lead_into_private_networks(port: int) -> None:
 @pytest.mark.parametrize("text", ["10.0.0.1", "169.254.169.254", "::ffff:192.168.0.1", "fd00::1"])
 def test_addresses_of_private_networks_are_known(text: str) -> None:
     with pytest.raises(ValueError, match="private network"):
-        web._refuse_private_address("x", text)
-    web._refuse_private_address("x", "8.8.8.8")
+        public.refuse_private_address("x", text)
+    public.refuse_private_address("x", "8.8.8.8")
 
 
 def test_an_unknown_encoding_is_read_as_utf8() -> None:

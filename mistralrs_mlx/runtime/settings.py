@@ -1,0 +1,66 @@
+"""What a `Runner` was made with, by argument, as the parts that act on it."""
+
+import logging
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from mistralrs_mlx.engine.goal import checked_goal
+
+from .caching import checked_caching
+from .drafting import checked_drafting
+from .opening import Opening
+from .roster import Roster
+from .search import checked_search
+from .semantic import open_embedding_gemma
+from .tools import checked_callbacks
+from .toolset import Toolset
+
+__all__ = ["opening_of", "toolset_of"]
+
+log = logging.getLogger(__name__)
+
+Given = Mapping[str, Any]
+PLAIN = (
+    "which",
+    "max_seqs",
+    "no_kv_cache",
+    "token_source",
+    "chat_template",
+    "jinja_explicit",
+    "in_situ_quant",
+    "progress",
+)
+MEMORY = ("pa_gpu_mem", "pa_gpu_mem_usage", "pa_ctxt_len")
+CACHING = ("no_kv_cache", "pa_blk_size", "pa_cache_type", "paged_attn", "no_paged_attn")
+DRAFTING = ("which_draft", "speculative_gamma", "prompt_lookup", "no_kv_cache")
+
+
+def opening_of(given: Given) -> Opening:
+    """How the model is loaded. Raises `ValueError` for what cannot be, or not together."""
+    if given["num_device_layers"] is not None:
+        log.warning("num_device_layers has no effect: Apple's memory is one")
+    return Opening(
+        seed=given["seed"] or 0,
+        memory=checked_goal(given["memory_goal"], **_picked(given, MEMORY)),
+        caching=checked_caching(given["prefix_cache_n"], **_picked(given, CACHING)),
+        drafting=checked_drafting(given["which"], **_picked(given, DRAFTING)),
+        **_picked(given, PLAIN),
+    )
+
+
+def toolset_of(given: Given, opening: Opening, roster: Roster) -> Toolset:
+    """The tools that are run here, the web search among them."""
+    return Toolset(
+        callbacks=checked_callbacks(given["tool_callbacks"]),
+        search=checked_search(
+            given["enable_search"],
+            given["search_embedding_model"],
+            given["search_callback"],
+            embedder=roster.aside(partial(open_embedding_gemma, opening)),
+        ),
+    )
+
+
+def _picked(given: Given, names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: given[name] for name in names}
