@@ -11,12 +11,20 @@ from collections.abc import Sequence
 import mlx.core as mx
 import mlx.nn as nn
 
-__all__ = ["DenseEmbedding", "DenseLinear", "HybridEmbedding", "HybridLinear", "unpacked"]
+__all__ = [
+    "DenseEmbedding",
+    "DenseLinear",
+    "HybridEmbedding",
+    "HybridLinear",
+    "dense_weight",
+    "unpacked",
+]
 
 SPLIT = 64  # output rows of a piece: OpenBLAS multiplies pieces this small without packing them
 SPLIT_ABOVE = 1_000_000  # weights; smaller matrices are below that limit as they are
 SPLIT_ROWS = 8  # inputs; from here on one GEMM is as fast
 GEMM_ROWS = 5  # inputs; the packed kernel's time grows with rows, dequantizing costs about four
+AT_ONCE = 4096  # outputs that are unpacked at a time: a vocabulary is ten times as many
 REFERENCE_GEMM_ROWS = 32  # inputs, with the BLAS of MLX's wheel
 
 
@@ -132,6 +140,42 @@ def unpacked_product(x: mx.array, layer: nn.Module) -> mx.array:
     """x (..., K) times the unpacked weight (N, K) of a layer, transposed -> (..., N)"""
     columns = unpacked(layer).T
     return x @ (columns if layer.optimised else mx.contiguous(columns))
+
+
+def dense_weight(layer: nn.Module, *, by_columns: bool) -> mx.array:
+    """The weight (N, K) of a layer in float32, made piece by piece in the order that is asked for.
+
+    It and one piece are all that is in memory beside the layer.
+    """
+    outputs = layer.weight.shape[0]
+    if outputs <= AT_ONCE:
+        return _dense_rows(layer, slice(None))
+    width = _dense_rows(layer, slice(1)).shape[1]
+    whole = mx.zeros((width, outputs) if by_columns else (outputs, width))
+    for start in range(0, outputs, AT_ONCE):
+        rows = slice(start, min(start + AT_ONCE, outputs))
+        if by_columns:
+            whole[:, rows] = _dense_rows(layer, rows).T
+        else:
+            whole[rows] = _dense_rows(layer, rows)
+        mx.eval(whole)
+    return whole.T if by_columns else whole
+
+
+def _dense_rows(layer: nn.Module, rows: slice) -> mx.array:
+    if "scales" not in layer:
+        return layer.weight[rows].astype(mx.float32)
+    biases = layer.biases[rows] if "biases" in layer else None
+    dense = mx.dequantize(
+        layer.weight[rows],
+        layer.scales[rows],
+        biases,
+        group_size=layer.group_size,
+        bits=layer.bits,
+        mode=layer.mode,
+    )
+    rounded: mx.array = dense.astype(mx.float32)
+    return rounded
 
 
 def unpacked(layer: nn.Module) -> mx.array:

@@ -21,7 +21,7 @@ from mistralrs_mlx.errors import ConfigError
 from .attention import attention
 from .blas import Blas, bind_openblas
 from .compiling import apply_wish
-from .linear import DenseEmbedding, DenseLinear, HybridEmbedding, HybridLinear, unpacked
+from .linear import DenseEmbedding, DenseLinear, HybridEmbedding, HybridLinear, dense_weight
 from .norm import LeanRMSNorm
 from .rope import rope
 
@@ -109,20 +109,15 @@ def available_memory() -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def _linear(layer: nn.Linear, blas: Blas) -> nn.Module:
-    return DenseLinear(_dense(layer.weight), _bias(layer), by_columns=blas.by_columns)
+def _linear(layer: nn.Module, blas: Blas) -> nn.Module:
+    bias = layer.bias.astype(mx.float32) if "bias" in layer else None
+    weight = dense_weight(layer, by_columns=blas.by_columns)
+    return DenseLinear(weight, bias, by_columns=blas.by_columns)
 
 
-def _unpacked_linear(layer: nn.QuantizedLinear, blas: Blas) -> nn.Module:
-    return DenseLinear(_dense(unpacked(layer)), _bias(layer), by_columns=blas.by_columns)
-
-
-def _embedding(layer: nn.Embedding, blas: Blas) -> nn.Module:
-    return DenseEmbedding(_dense(layer.weight), by_columns=blas.by_columns)
-
-
-def _unpacked_embedding(layer: nn.QuantizedEmbedding, blas: Blas) -> nn.Module:
-    return DenseEmbedding(_dense(unpacked(layer)), by_columns=blas.by_columns)
+def _embedding(layer: nn.Module, blas: Blas) -> nn.Module:
+    weight = dense_weight(layer, by_columns=blas.by_columns)
+    return DenseEmbedding(weight, by_columns=blas.by_columns)
 
 
 def _hybrid_linear(layer: nn.QuantizedLinear, blas: Blas) -> nn.Module:
@@ -137,20 +132,12 @@ def _norm(layer: nn.RMSNorm, _: Blas) -> nn.Module:
     return LeanRMSNorm(layer) if layer.weight.dtype == mx.float32 else layer
 
 
-def _dense(weight: mx.array) -> mx.array:
-    return weight.astype(mx.float32)
-
-
-def _bias(layer: nn.Module) -> mx.array | None:
-    return _dense(layer.bias) if "bias" in layer else None
-
-
 _ADAPTERS: dict[Form, dict[type, Callable[..., nn.Module]]] = {
     "dense": {
         nn.Linear: _linear,
-        nn.QuantizedLinear: _unpacked_linear,
+        nn.QuantizedLinear: _linear,
         nn.Embedding: _embedding,
-        nn.QuantizedEmbedding: _unpacked_embedding,
+        nn.QuantizedEmbedding: _embedding,
         nn.RMSNorm: _norm,
     },
     "packed": {

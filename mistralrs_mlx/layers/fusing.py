@@ -32,10 +32,10 @@ class Joins(Protocol):
 
 def fuse(model: nn.Module) -> None:
     """Let every block of a loaded model put its layers together, one block after the other."""
-    for module in model.modules():
-        if isinstance(module, Fusing):
-            module.fuse()
-            mx.eval(module.parameters())
+    blocks = [module for module in model.modules() if isinstance(module, Fusing)]
+    for block in blocks:  # a list of all modules would hold what has been joined already
+        block.fuse()
+        mx.eval(block.parameters())
 
 
 def side_by_side(layers: Sequence[nn.Module], *, axis: int = 0) -> nn.Module | None:
