@@ -23,7 +23,7 @@ PEERS = Path(__file__).parent / "peers"
 SLOWING = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # force kernels made for older processors
 STORY = "The old lighthouse stood at the edge of the sea, and every evening its keeper climbed up. "
 PROMPT, LONG = STORY * 2, STORY * 15  # about 40 and 300 tokens
-ROWS, ANSWER, BATCHED = 8, 24, 8
+ROWS, ANSWER, BATCHED = 8, 16, 4
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,11 @@ several texts at once and tells the seconds of the whole.
 """
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Protocol
+from typing import Protocol, TextIO
 
 __all__ = ["Peer", "Single", "serve"]
 
@@ -36,8 +37,8 @@ class Peer(Protocol):
 
 def serve(load: Callable[[str], Peer]) -> None:
     """Load the model that the command line names, then answer until standard input ends."""
-    answers = sys.stdout
-    sys.stdout = sys.stderr  # engines chat
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # engines chat, some of them below Python
     peer = load(sys.argv[1])
     _say(answers, "ready")
     for line in sys.stdin:
@@ -48,5 +49,5 @@ def serve(load: Callable[[str], Peer]) -> None:
             _say(answers, peer.many(question["texts"], question["tokens"]))
 
 
-def _say(answers: "object", what: object) -> None:
-    print(json.dumps(what), file=answers, flush=True)  # type: ignore[call-overload]
+def _say(answers: TextIO, what: object) -> None:
+    print(json.dumps(what), file=answers, flush=True)

@@ -10,6 +10,7 @@ import mlx.nn as nn
 import pytest
 
 from mistralrs_mlx.api.enums import Architecture, ModelDType
+from mistralrs_mlx.cpu.blas import Blas
 from mistralrs_mlx.cpu.linear import DenseEmbedding, DenseLinear
 from mistralrs_mlx.cpu.policy import CpuPolicy
 from mistralrs_mlx.errors import UnsupportedArchitecture, WeightMismatch
@@ -117,9 +118,11 @@ def test_progress_counts_the_bytes_that_are_read(config: Config, weights: Weight
 def test_a_backends_policy_sees_each_finished_layer(config: Config, weights: Weights) -> None:
     counts: list[int] = []
 
+    blas = Blas("none", "", optimised=False, by_columns=False)
+
     def policy(parameters: int) -> Any:
         counts.append(parameters)
-        return CpuPolicy("dense", "").adapt
+        return CpuPolicy("dense", "", blas).adapt
 
     plain = load(made(config, weights), LoadOptions(in_situ_quant="4"))
     loaded = load(made(config, weights), LoadOptions(in_situ_quant="4"), policy=policy)

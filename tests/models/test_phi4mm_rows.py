@@ -13,7 +13,7 @@ from mistralrs_mlx.models.phi4mm.model import Phi4MM
 from tests.models.phi4mm_answers import answer, request, step, tiny_phi4mm
 from tests.models.phi4mm_cases import CASES
 
-TOLERANCE = 1e-5
+TOLERANCE = 5e-5  # the CPU backend's own functions, if they are there, round otherwise
 NAMED = {case.name: case for case in CASES}
 MIXED = ("text", "image", "audio")
 NEXT = (17, 99, 120, 5)  # tokens that are fed behind the prompts

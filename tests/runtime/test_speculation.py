@@ -159,7 +159,7 @@ def test_a_draft_model_is_unloaded_and_loaded_with_its_model(
         before = content(chat(runner))
         assert mx.get_active_memory() > held + 500_000
         runner.unload_model(str(tiny_llama))
-        assert mx.get_active_memory() < held + 1000
+        assert mx.get_active_memory() < held + 10_000  # the models have 100 times as many
         assert content(chat(runner)) == before
         runner.add_model(which, "another")
     assert caplog.text.count(f"{drafts}: Llama") == 2
