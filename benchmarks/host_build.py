@@ -66,8 +66,8 @@ MODELS: dict[str, dict[str, Any]] = {
 Step = Callable[[], object]
 
 
-def ours(config: dict[str, Any]) -> Step:
-    """Decode steps of the engine, as it serves a request."""
+def ours(config: dict[str, Any], *, compiled: bool) -> Step:
+    """Decode steps of the engine, as it serves a request: on a GPU they are compiled."""
     model = of_config(config).load().from_dict(config)
     spec = Spec(4, 32)
 
@@ -82,7 +82,8 @@ def ours(config: dict[str, Any]) -> Step:
     model.set_dtype(mx.bfloat16)
     fuse(model)
     mx.eval(model.parameters())
-    return decoding(model, model.vocab_size, limit=COMMON["max_position_embeddings"]).step
+    limit = COMMON["max_position_embeddings"]
+    return decoding(model, model.vocab_size, limit=limit, compiled=compiled).step
 
 
 def theirs(config: dict[str, Any]) -> Step:
@@ -116,21 +117,24 @@ def build_times(step: Step, count: int) -> list[float]:
 
 
 def compared(config: dict[str, Any]) -> dict[str, float]:
-    """Microseconds of both and their ratio: medians over rounds in which they take turns."""
+    """Microseconds of each and the ratios to mlx-lm: medians of rounds in which they take turns."""
     with metal_graphs():
-        sides = {"ours": ours(config), "mlx-lm": theirs(config)}
+        sides = {
+            "compiled": ours(config, compiled=True),
+            "plain": ours(config, compiled=False),
+            "mlx-lm": theirs(config),
+        }
         times: dict[str, list[float]] = {side: [] for side in sides}
         for step in sides.values():
             build_times(step, WARM)
         for _ in range(ROUNDS):
             for side, step in sides.items():
                 times[side].append(1e6 * median(build_times(step, STEPS)))
-    ratios = [a / b for a, b in zip(times["ours"], times["mlx-lm"], strict=True)]
-    return {
-        "ours_us": round(median(times["ours"])),
-        "mlx_lm_us": round(median(times["mlx-lm"])),
-        "ratio": round(median(ratios), 3),
-    }
+    found = {f"{side}_us": round(median(each)) for side, each in times.items()}
+    for side in ("compiled", "plain"):
+        ratios = [a / b for a, b in zip(times[side], times["mlx-lm"], strict=True)]
+        found[f"{side}_ratio"] = round(median(ratios), 3)
+    return found
 
 
 def main(names: list[str]) -> None:

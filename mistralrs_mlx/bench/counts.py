@@ -61,9 +61,10 @@ def decoding(
     prompts: Sequence[Sequence[int]] = ((1, 2, 3),),
     params: SamplingParams | None = None,
     limit: int = LIMIT,
+    compiled: bool = False,
 ) -> Engine:
     """An engine whose every step, up to the limit, gives each of these prompts a token."""
-    engine = Engine(model, max_seqs=len(prompts))
+    engine = Engine(model, max_seqs=len(prompts), compiled=compiled)
     params = params or SamplingParams(temperature=0.0)
     for prompt in prompts:
         engine.submit(

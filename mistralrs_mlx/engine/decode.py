@@ -107,8 +107,9 @@ class Decode:
         What a pending step still reads is not donated: the next one would copy the arenas to write
         a column. A GPU, though, stands still while the host hands it the next step.
         """
-        if self._flight is not None and self._rows.caches.nbytes > self._copied:
-            mx.synchronize()
+        if self._flight is None or (self._copied and self._rows.caches.nbytes <= self._copied):
+            return
+        mx.synchronize()
 
     def _read(self, flight: Flight) -> None:
         """Wait for a step's tokens and hand them out. Rows that have left get none."""
