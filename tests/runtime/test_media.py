@@ -15,6 +15,7 @@ import pytest
 from mistralrs_mlx import MultimodalArchitecture, Runner, VisionArchitecture, Which
 from mistralrs_mlx.engine.worker import worker
 from mistralrs_mlx.models.phi4mm.image import ImageEmbedder
+from mistralrs_mlx.models.phi4mm.model import Phi4MM
 from mistralrs_mlx.runtime import chat as chatting
 from tests.media.files import sound
 from tests.models.phi4mm_tiny import write_tiny_phi4mm
@@ -140,6 +141,16 @@ def test_rows_of_every_kind_say_together_what_each_says_alone(
         assert sum(alike(answer, other) for other in alone.values()) == 1
 
 
+@pytest.mark.parametrize("name", REQUESTS)
+def test_only_media_bring_an_adapter(
+    runner: Runner, folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    adapted = ask(runner, *REQUESTS[name])
+    monkeypatch.setattr(Phi4MM, "slot_for", lambda *_: 0)
+    with runner_on(folder) as bare:
+        assert alike(adapted, ask(bare, *REQUESTS[name])) == (name == "text")
+
+
 def test_usage_counts_what_media_stand_for(runner: Runner) -> None:
     bare = tokens(runner, "Hi")
     assert tokens(runner, image(0, width=448, height=448), "Hi") == bare + ONE_TILE
@@ -189,6 +200,19 @@ def test_another_picture_is_never_taken_for_a_known_one(folder: Path, runner: Ru
             known = ask(runner, image(seed), "What is this?")
             assert alike(known, ask(forgetful, image(seed), "What is this?"))
     assert not alike(known, ask(runner, image(22), "What is this?"))
+
+
+def test_a_clip_that_was_encoded_otherwise_is_not_taken_for_itself(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As in a checkpoint without adapters, where nothing else tells the two requests apart.
+    monkeypatch.setattr(Phi4MM, "slot_for", lambda *_: 0)
+    with runner_on(folder) as runner, runner_on(folder, prefix_cache_n=0) as forgetful:
+        clip = audio(1, seconds=8.0)  # beyond the border of the rope, as the whole is
+        ask(runner, clip, "Hi")
+        both = ask(runner, clip, image(1), "Hi")
+        assert alike(both, ask(forgetful, clip, image(1), "Hi"))
+    assert cached(both) == 1  # what comes before the clip
 
 
 def test_a_picture_in_another_place_is_not_encoded_again(
