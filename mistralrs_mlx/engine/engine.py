@@ -12,6 +12,7 @@ from mistralrs_mlx.errors import RequestError
 from .admission import Admission
 from .decode import Decode
 from .drafts import Drafter
+from .kept import Kept
 from .memory import Budget
 from .model import LanguageModel
 from .prefill import Prefill
@@ -65,7 +66,7 @@ class Engine:
         self._memory = memory
         self._admission = Admission(self._rows, memory, stride=WIDEST if drafter else 1)
         if memory is not None:
-            memory.learn(model, self._rows.fresh_caches(), prefix if kv_cache else None)
+            memory.learn(model, self._rows.fresh_caches(), self._kept(prefix if kv_cache else None))
         self._budget = min(prefill_budget, self._rows.caches.longest_pass or prefill_budget)
 
     @property
@@ -117,6 +118,11 @@ class Engine:
             chunks.append(self.model.head(hidden)[0].astype(mx.float32))
             mx.eval(chunks[-1])
         return mx.concatenate(chunks)
+
+    def _kept(self, prefix: PrefixCache | None) -> Kept | None:
+        """What can be given up for running rows, if there is anything."""
+        reading = self._rows.reading
+        return Kept(prefix, reading) if prefix is not None or reading.limit else None
 
     def _drop_canceled(self) -> None:
         for sequence in [s for s in self._waiting if s.abandoned]:

@@ -64,6 +64,8 @@ class Reading:
     def __init__(self, model: LanguageModel) -> None:
         self._model = model
 
+    limit = 0  # bytes of what is remembered beyond a prompt
+
     @property
     def nbytes(self) -> int:
         """Bytes of what is remembered beyond a prompt."""
@@ -80,7 +82,7 @@ class Reading:
     def adapt(self, sequences: Many["Sequence"]) -> None:
         """Prepare the model for a pass over rows of these sequences, in order."""
 
-    def shrink(self, most: int) -> None:
+    def shrink(self, to_bytes: int) -> None:
         """Forget what can be made again until at most so many bytes are left."""
 
 
@@ -89,7 +91,7 @@ class MediaReading(Reading):
 
     def __init__(self, model: MediaModel, *, most_bytes: int = ENCODER_CACHE) -> None:
         super().__init__(model)
-        self._media_model, self._most = model, most_bytes
+        self._media_model, self.limit = model, most_bytes
         self._known: OrderedDict[Key, mx.array] = OrderedDict()
         # What chunks to come need as well; one that is canceled in the middle never asks again.
         self._held: WeakKeyDictionary[Sequence, tuple[Medium, mx.array]] = WeakKeyDictionary()
@@ -131,8 +133,8 @@ class MediaReading(Reading):
         slots = [each.slot for each in sequences]
         self._media_model.adapt(slots if any(slots) else None)
 
-    def shrink(self, most: int) -> None:
-        while self._known and self.nbytes > most:
+    def shrink(self, to_bytes: int) -> None:
+        while self._known and self.nbytes > to_bytes:
             self._known.popitem(last=False)
 
     def _rows(self, sequence: "Sequence", medium: Medium, mode: str | None) -> mx.array:
@@ -143,9 +145,9 @@ class MediaReading(Reading):
         key = medium.digest, mode
         known = self._known.pop(key, None)
         found = self._encode(medium, mode) if known is None else known
-        if found.nbytes <= self._most:  # one that is too large would only drive out the others
+        if found.nbytes <= self.limit:  # one that is too large would only drive out the others
             self._known[key] = found
-            self.shrink(self._most)
+            self.shrink(self.limit)
         return found
 
     def _encode(self, medium: Medium, mode: str | None) -> mx.array:

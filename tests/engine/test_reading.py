@@ -14,6 +14,7 @@ from mistralrs_mlx.cache.prefix import PrefixCache
 from mistralrs_mlx.engine.draft_model import DraftModel
 from mistralrs_mlx.engine.drafts import Drafter, PromptLookup
 from mistralrs_mlx.engine.engine import Engine
+from mistralrs_mlx.engine.kept import Kept
 from mistralrs_mlx.engine.reading import MediaReading, Medium
 from mistralrs_mlx.engine.sequence import Sequence
 
@@ -283,3 +284,15 @@ def test_prompts_that_are_computed_again_have_their_media_again(options: dict[st
     asked = shown(medium(3, 1), limit=12)
     assert answers(engine_on(toy, most=0, **options), asked) == [expected(toy, asked)]
     assert len(toy.encoded) > 1
+
+
+def test_encoded_media_are_given_up_before_running_rows_have_to_wait() -> None:
+    prefix = PrefixCache(sequences=4, limit=1 << 20)
+    reading = MediaReading(Seeing(), most_bytes=1 << 20)
+    kept = Kept(prefix, reading)
+    reading._known["picture", None] = mx.zeros((100, 8))
+    assert (kept.nbytes, kept.limit) == (3200, 2 << 20)
+    kept.limit = 5000
+    assert prefix.limit == 1800
+    kept.shrink(0)
+    assert kept.nbytes == reading.nbytes == 0

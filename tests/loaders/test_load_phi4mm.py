@@ -13,7 +13,7 @@ from mistralrs_mlx.cpu.policy import VARIABLE, choose_policy
 from mistralrs_mlx.loaders import safetensors
 from mistralrs_mlx.loaders.load import LoadOptions, load
 from mistralrs_mlx.media.types import DecodedImage
-from mistralrs_mlx.models.multimodal import Encoded
+from tests.models.splicing import Encoded
 from mistralrs_mlx.models.phi4mm.model import Phi4MM
 from mistralrs_mlx.models.phi4mm.processor import Phi4MMProcessor
 from tests.models.phi4mm_answers import answer, encoded, step, tiny_phi4mm

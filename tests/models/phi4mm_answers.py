@@ -10,7 +10,7 @@ import mlx.core as mx
 import numpy as np
 
 from mistralrs_mlx.cache.caches import Caches
-from mistralrs_mlx.models.multimodal import Encoded, splice
+from tests.models.splicing import Encoded, splice
 from mistralrs_mlx.models.phi4mm.model import Phi4MM
 from tests.models.assemble import assemble
 from tests.models.detweights import tensors
