@@ -9,14 +9,14 @@ from mistralrs_mlx import Runner, Which
 
 from .progress import Bar
 
-__all__ = ["given", "runner_of"]
+__all__ = ["given", "runner_of", "which_of"]
 
 DEMO = "demo"
 
 
 def runner_of(options: argparse.Namespace, progress: Bar | None, **defaults: Any) -> Runner:
     """Load it. The `defaults` hold where the options say nothing."""
-    which = _gguf(options, progress) if _is_gguf(options) else _plain(options)
+    which = which_of(options, progress)
     settings = defaults | given(
         chat_template=options.chat_template,
         jinja_explicit=options.jinja_explicit,
@@ -26,6 +26,11 @@ def runner_of(options: argparse.Namespace, progress: Bar | None, **defaults: Any
         token_source=options.token_source,
     )
     return Runner(which=which, progress=progress, **settings)
+
+
+def which_of(options: argparse.Namespace, progress: Bar | None) -> Which:
+    """What to load."""
+    return _gguf(options, progress) if _is_gguf(options) else _plain(options)
 
 
 def _is_gguf(options: argparse.Namespace) -> bool:

@@ -164,7 +164,8 @@ def dense_weight(layer: nn.Module, *, by_columns: bool) -> mx.array:
 
 def _dense_rows(layer: nn.Module, rows: slice) -> mx.array:
     if "scales" not in layer:
-        return layer.weight[rows].astype(mx.float32)
+        weight: mx.array = layer.weight
+        return weight[rows].astype(mx.float32)
     biases = layer.biases[rows] if "biases" in layer else None
     dense = mx.dequantize(
         layer.weight[rows],
@@ -174,8 +175,7 @@ def _dense_rows(layer: nn.Module, rows: slice) -> mx.array:
         bits=layer.bits,
         mode=layer.mode,
     )
-    rounded: mx.array = dense.astype(mx.float32)
-    return rounded
+    return dense.astype(mx.float32)
 
 
 def unpacked(layer: nn.Module) -> mx.array:

@@ -13,11 +13,11 @@ from mistralrs_mlx.cpu.policy import VARIABLE, choose_policy
 from mistralrs_mlx.loaders import safetensors
 from mistralrs_mlx.loaders.load import LoadOptions, load
 from mistralrs_mlx.media.types import DecodedImage
-from tests.models.splicing import Encoded
 from mistralrs_mlx.models.phi4mm.model import Phi4MM
 from mistralrs_mlx.models.phi4mm.processor import Phi4MMProcessor
 from tests.models.phi4mm_answers import answer, encoded, step, tiny_phi4mm
 from tests.models.phi4mm_tiny import image, sound, write_tiny_phi4mm
+from tests.models.splicing import Encoded
 
 PROMPT = list(range(20, 60))
 FORMS = {"plain": None, "dense": "dense", "packed": "packed"}  # of the CPU's policy

@@ -10,12 +10,12 @@ import mlx.core as mx
 import numpy as np
 
 from mistralrs_mlx.cache.caches import Caches
-from tests.models.splicing import Encoded, splice
 from mistralrs_mlx.models.phi4mm.model import Phi4MM
 from tests.models.assemble import assemble
 from tests.models.detweights import tensors
 from tests.models.phi4mm_cases import CASES, Case
 from tests.models.phi4mm_tiny import weights
+from tests.models.splicing import Encoded, splice
 from tests.models.tiny import config
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Embeddings of a prompt with media in their places, as the engine makes them from chunk to chunk."""
+"""Embeddings of a prompt with media in their places, as the engine makes them by chunks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
