@@ -99,15 +99,18 @@ def measured(engine: Running) -> dict[str, float | None]:
     return {
         "decode": (short["tokens"] - 1) / short["seconds"],
         "prefill": long["prompt_tokens"] / long["prompt_seconds"],
-        f"decode of {ROWS} rows": ROWS * BATCHED / steps if steps else None,
+        f"decode of {ROWS} rows": ROWS * BATCHED / steps if steps and steps > 0 else None,
     }
 
 
-def race(model: str, rounds: int, pythons: dict[str, str]) -> dict[str, list[dict[str, Any]]]:
+def race(
+    model: str, rounds: int, pythons: dict[str, str], names: list[str]
+) -> dict[str, list[dict[str, Any]]]:
     """Rates of every engine that runs, round by round."""
     started = {
         name: Running(engine, pythons.get(engine.script, sys.executable), model)
         for name, engine in ENGINES.items()
+        if name in names
     }
     running = {name: each for name, each in started.items() if each.answer() == "ready"}
     try:
@@ -131,17 +134,17 @@ def table(found: dict[str, list[dict[str, Any]]]) -> str:
         lines.append(f"| {name} | {' | '.join(_median(rounds, what) for what in rounds[0])} |")
     lines += ["", "| figure | of | against | ratio | range | wanted |", "|---|---|---|--:|--:|--:|"]
     for what, us, them, wanted in FIGURES:
-        if us in found and them in found and found[them][0][what] is not None:
-            pairs = zip(found[us], found[them], strict=True)
-            ratios = sorted(a[what] / b[what] for a, b in pairs)
+        pairs = zip(found.get(us, []), found.get(them, []), strict=False)
+        ratios = sorted(a[what] / b[what] for a, b in pairs if a[what] and b[what])
+        if ratios:
             numbers = f"{median(ratios):.2f} | {ratios[0]:.2f} to {ratios[-1]:.2f}"
             lines.append(f"| {what} | {us} | {them} | {numbers} | {wanted or ''} |")
     return "\n".join(lines)
 
 
 def _median(rounds: list[dict[str, Any]], what: str) -> str:
-    values = [each[what] for each in rounds]
-    return "" if values[0] is None else f"{median(values):.1f}"
+    values = [each[what] for each in rounds if each[what] is not None]
+    return f"{median(values):.1f}" if values else ""
 
 
 def _spoken(rates: dict[str, float | None]) -> str:
@@ -153,11 +156,14 @@ def main() -> None:
     options.add_argument("--model", help="a GGUF file; the demo model unless said")
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--python", action="append", default=[], metavar="PEER=PATH")
+    options.add_argument("--skip", action="append", default=[], choices=ENGINES)
     options.add_argument("--json", type=Path, metavar="FILE", help="keep all that was measured")
     given = options.parse_args()
     demo = demo_model()
     model = given.model or str(Path(demo.quantized_model_id) / str(demo.quantized_filename))
-    found = race(model, given.rounds, dict(each.split("=", 1) for each in given.python))
+    names = [name for name in ENGINES if name not in given.skip]
+    pythons = dict(each.split("=", 1) for each in given.python)
+    found = race(model, given.rounds, pythons, names)
     if given.json:
         machine = {"system": platform.platform(), "python": platform.python_version()}
         given.json.write_text(json.dumps({"machine": machine, "rounds": found}, indent=1))

@@ -1,0 +1,108 @@
+"""The application: its routes, and what stands before them."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+
+from anyio.to_thread import current_default_thread_limiter
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Route
+
+from mistralrs_mlx import Runner
+
+from .chat import chat_completions
+from .completions import completions
+from .described import chat_page, openapi
+from .embeddings import embeddings
+from .failure import Failure, Gone, shown, told
+from .gate import Gate
+from .guard import Guard
+from .management import (
+    health,
+    metrics,
+    model_card,
+    models,
+    re_isq,
+    reload_model,
+    status_of_model,
+    unload_model,
+)
+from .messages import count_tokens, messages
+from .metrics import Metrics
+from .settings import Settings
+from .tokens import detokenize, tokenize
+
+__all__ = ["application"]
+
+SPARE_THREADS = 16  # for what is short: tokenizing, and waiting for the event loop
+ROUTES = [
+    Route("/", chat_page),
+    Route("/openapi.json", openapi),
+    Route("/health", health),
+    Route("/metrics", metrics),
+    Route("/v1/chat/completions", chat_completions, methods=["POST"]),
+    Route("/v1/completions", completions, methods=["POST"]),
+    Route("/v1/embeddings", embeddings, methods=["POST"]),
+    Route("/v1/models", models),
+    Route("/v1/models/unload", unload_model, methods=["POST"]),
+    Route("/v1/models/reload", reload_model, methods=["POST"]),
+    Route("/v1/models/status", status_of_model, methods=["POST"]),
+    Route("/v1/models/{model:path}", model_card),
+    Route("/v1/messages", messages, methods=["POST"]),
+    Route("/v1/messages/count_tokens", count_tokens, methods=["POST"]),
+    Route("/tokenize", tokenize, methods=["POST"]),
+    Route("/detokenize", detokenize, methods=["POST"]),
+    Route("/re_isq", re_isq, methods=["POST"]),
+]
+
+
+def application(runner: Runner, settings: Settings | None = None) -> Starlette:
+    """An ASGI application in which this runner answers. Closing the runner is the caller's part."""
+    settings = settings or Settings()
+    measured = Metrics()
+    paths = frozenset(route.path for route in ROUTES)
+    app = Starlette(
+        routes=ROUTES,
+        middleware=[
+            *_cors(settings),
+            Middleware(Guard, settings=settings, metrics=measured, routes=paths),
+        ],
+        exception_handlers={
+            Failure: told,
+            ValueError: told,
+            NotImplementedError: told,
+            RecursionError: told,
+            HTTPException: shown,
+            Gone: shown,
+            Exception: shown,
+        },
+        lifespan=_threads,
+    )
+    app.state.runner, app.state.settings, app.state.metrics = runner, settings, measured
+    app.state.gate = Gate(most=settings.max_requests, most_at_once=settings.max_choices)
+    app.state.started = int(time.time())
+    return app
+
+
+def _cors(settings: Settings) -> list[Middleware]:
+    if not settings.cors_origins:
+        return []
+    origins = list(settings.cors_origins)
+    return [
+        Middleware(CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"])
+    ]
+
+
+@asynccontextmanager
+async def _threads(app: Starlette) -> AsyncGenerator[None]:
+    """A thread for every answer that may be under way: each only waits for its next token."""
+    count = app.state.settings.max_requests + SPARE_THREADS
+    threads = ThreadPoolExecutor(max_workers=count, thread_name_prefix="answer")
+    asyncio.get_running_loop().set_default_executor(threads)
+    current_default_thread_limiter().total_tokens = count
+    yield

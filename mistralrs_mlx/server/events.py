@@ -1,0 +1,109 @@
+"""Server-sent events: a response that grows until its source ends, or until the client leaves."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import ExitStack, suppress
+from typing import TypeVar
+
+import msgspec
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from .failure import Failure, envelope, failure_of
+from .leaving import departure
+
+__all__ = ["ALIVE", "DONE", "EventStream", "event", "paced"]
+
+ALIVE = b": alive\n\n"  # a comment, which clients skip
+DONE = b"data: [DONE]\n\n"
+HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+BODY = "http.response.body"
+FAREWELL_SECONDS = 2.0
+Item = TypeVar("Item")
+
+
+def event(content: object) -> bytes:
+    """One event that carries this as JSON."""
+    return b"data: " + msgspec.json.encode(content) + b"\n\n"
+
+
+async def paced(source: AsyncIterator[Item], seconds: float) -> AsyncGenerator[Item | None]:
+    """Pass items on, and None whenever none has come for so long."""
+    coming = asyncio.ensure_future(_next(source))
+    try:
+        while True:
+            if not (await asyncio.wait({coming}, timeout=seconds))[0]:
+                yield None
+                continue
+            if (found := coming.result()) is None:
+                return
+            coming = asyncio.ensure_future(_next(source))
+            yield found
+    finally:
+        coming.cancel()
+        await asyncio.wait({coming})
+        if not coming.cancelled():
+            coming.exception()  # nobody reads on: what the rest would have failed of is no matter
+
+
+class EventStream(Response):
+    """Sends events as they come. When it ends in any way, it closes `closing`."""
+
+    media_type = "text/event-stream"
+
+    def __init__(
+        self,
+        events: AsyncGenerator[bytes],
+        *,
+        seconds: float,
+        closing: ExitStack,
+        failed: Callable[[Failure], bytes] | None = None,
+    ) -> None:
+        """`seconds` is the most that it may all take; `failed` tells of an error as an event."""
+        super().__init__(headers=HEADERS)
+        del self.headers["content-length"]
+        self._events, self._seconds, self._closing = events, seconds, closing
+        self._failed = failed or _failed
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        sending = asyncio.ensure_future(self._send(send))
+        leaving = asyncio.ensure_future(departure(receive))
+        try:
+            await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if sending.done():
+                sending.result()
+        finally:
+            sending.cancel()
+            leaving.cancel()
+            try:
+                await asyncio.wait({sending, leaving})
+                await self._events.aclose()
+            finally:
+                self._closing.close()
+
+    async def _send(self, send: Send) -> None:
+        """Everything. A client that does not read holds nothing up once time is over."""
+        farewell = b""
+        start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+        try:
+            async with asyncio.timeout(self._seconds):
+                await send(start)
+                async for content in self._events:
+                    await send({"type": BODY, "body": content, "more_body": True})
+        except TimeoutError:
+            late = Failure(504, f"the answer took longer than {self._seconds:g} s")
+            farewell = self._failed(late)
+        except (ValueError, NotImplementedError, RecursionError) as error:
+            farewell = self._failed(failure_of(error))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FAREWELL_SECONDS):
+                await send({"type": BODY, "body": farewell, "more_body": False})
+
+
+def _failed(failure: Failure) -> bytes:
+    """How a stream ends when its answer fails: as mistral.rs ends it."""
+    return b"data: " + envelope(failure) + b"\n\n" + DONE
+
+
+async def _next(source: AsyncIterator[Item]) -> Item | None:
+    return await anext(source, None)
