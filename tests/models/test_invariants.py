@@ -7,6 +7,7 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
+from mistralrs_mlx.cache.prefix import PrefixCache
 from mistralrs_mlx.cache.state import StateCache
 from mistralrs_mlx.models.base import CausalLM
 from tests.models.assemble import Rows, tiny
@@ -155,3 +156,14 @@ def test_bfloat16_stays_bfloat16(architecture: str) -> None:
     sizes = np.linalg.norm(logits, axis=-1) * np.linalg.norm(expected, axis=-1)
     cosines = (logits * expected).sum(-1) / sizes
     assert np.median(cosines) > 0.999  # a router may choose another expert for a token or two
+
+
+def test_a_prompt_that_is_known_goes_on_as_if_it_were_new(model: CausalLM) -> None:
+    known, prefix = Rows(model), PrefixCache(sequences=4, limit=1 << 30)
+    known.alone(TEXT[:30])
+    prefix.store(known.caches, 0, TEXT[:30], ())
+    again = Rows(model)
+    row = again.caches.add(len(TEXT))
+    assert prefix.restore(again.caches, row, TEXT, ()) == 30
+    cold = Rows(model).alone(TEXT, 30, 20)[30:]
+    assert np.array_equal(again.feed(TEXT[30:])[0], cold)

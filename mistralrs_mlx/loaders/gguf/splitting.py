@@ -61,6 +61,16 @@ SPLITTINGS: dict[str, Splitting] = {
     "deepseek-coder": Splitting(
         patterns=(r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[一-龥ࠀ-一가-퟿]+", r"\p{N}"),
     ),
+    "deepseek-llm": Splitting(
+        patterns=(
+            r"[\r\n]",
+            r"\s?[\p{Lu}\p{Ll}\p{Lt}]+",
+            r"\s?[!-/:-~！-／：-～‘-‟　-。]+",  # noqa: RUF001 (full width on purpose)
+            r"\s+$",
+            "[一-龥ࠀ-一가-퟿]+",
+            r"\p{N}+",
+        ),
+    ),
     "deepseek-r1-qwen": _one_digit,
     "deepseek-v3": _deepseek3,
     "exaone": _digits,
