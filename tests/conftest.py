@@ -16,6 +16,15 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 REQUIRE_DEMO = "MISTRALRS_MLX_REQUIRE_DEMO"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def uncompiled() -> None:
+    """Kernels are compiled for the tests that ask for it: each takes g++ half a second here."""
+    import mlx.core as mx
+
+    if not mx.metal.is_available():
+        mx.disable_compile()
+
+
 @pytest.fixture(scope="session")
 def demo_gguf() -> Path:
     """The embedded default model, a 98 MB GGUF file, brought once into the user's cache."""
