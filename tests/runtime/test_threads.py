@@ -58,9 +58,10 @@ print(len(list(stream)) > 1)
 
 FORK_FIRST = """
 child = os.fork()
-print(len(ask(load()).choices), flush=True)
+answered = len(ask(load()).choices)
 if child:
     assert os.waitpid(child, 0)[1] == 0
+print(answered, flush=True)
 """
 
 MANY = """
