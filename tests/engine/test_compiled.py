@@ -10,11 +10,13 @@ from mistralrs_mlx.bench.metal import fuses
 from mistralrs_mlx.cache.fused import fused
 from mistralrs_mlx.cache.layout import Packing
 from mistralrs_mlx.engine.engine import Engine
+from mistralrs_mlx.engine.reading import MediaReading
 from mistralrs_mlx.models.base import CausalLM
+from mistralrs_mlx.models.multimodal import MultimodalLM
 from tests.engine.toy import finish, sequence
 from tests.models.assemble import tiny
 from tests.models.detweights import prompt
-from tests.models.tiny import TINY, config
+from tests.models.tiny import LONG_FACTOR, SHORT_FACTOR, TINY, config
 
 LENGTHS = (3, 21, 9)
 SOME = ["LlamaForCausalLM", "Gemma2ForCausalLM", "Phi3ForCausalLM", "Qwen3NextForCausalLM"]
@@ -113,3 +115,33 @@ def test_nothing_of_ended_sequences_is_held(compiling: None) -> None:
         finish(engine)
     mx.synchronize()
     assert mx.get_active_memory() - before < 4096
+
+
+def one_by_one(model: CausalLM, *asked: tuple[int, int], compiled: bool) -> list[list[int]]:
+    """Answers to prompts of these lengths with adapters of these slots, by one engine."""
+    reading = MediaReading(model) if isinstance(model, MultimodalLM) else None
+    engine = Engine(model, max_seqs=1, compiled=compiled, reading=reading)
+    told = []
+    for length, slot in asked:
+        text = [token % model.vocab_size for token in prompt(length)]
+        told.append(sequence(text, limit=12, slot=slot))
+        engine.submit(told[-1])
+        finish(engine)
+    return [each.tokens for each in told]
+
+
+def test_rows_beyond_a_border_have_a_function_of_their_own(compiling: None) -> None:
+    scaling = {"type": "longrope", "short_factor": SHORT_FACTOR, "long_factor": LONG_FACTOR}
+    model = tiny(config("Phi3ForCausalLM", rope_scaling=scaling))
+    border = model.rope_border
+    assert border is not None
+    asked = (border // 2, 0), (border + 9, 0), (border // 2, 0)
+    assert one_by_one(model, *asked, compiled=True) == one_by_one(model, *asked, compiled=False)
+
+
+def test_every_adapter_has_a_function_of_its_own(compiling: None) -> None:
+    model = tiny(config("Phi4MMForCausalLM"))
+    asked = (9, 0), (9, 1), (9, 2)
+    plain = one_by_one(model, *asked, compiled=False)
+    assert len({tuple(tokens) for tokens in plain}) == 3
+    assert one_by_one(model, *asked, compiled=True) == plain
