@@ -25,7 +25,7 @@ from mistralrs_mlx.runtime.requests import (
     step_counts,
 )
 from mistralrs_mlx.runtime.roster import Roster
-from mistralrs_mlx.runtime.settings import opening_of, toolset_of
+from mistralrs_mlx.runtime.settings import checked, opening_of, toolset_of
 from mistralrs_mlx.unbuilt import UnbuiltMethods, refuse_unbuilt
 
 if TYPE_CHECKING:
@@ -92,8 +92,8 @@ class Runner(UnbuiltMethods):
         `prompt_lookup` is an extension: up to so many tokens are copied from the text where it
         repeats itself, and checked in one pass.
         """
-        given = {name: value for name, value in locals().items() if name != "self"}
         self._roster = Roster()
+        given = checked({name: value for name, value in locals().items() if name != "self"})
         refuse_unbuilt("Runner", given)
         self._opening = opening_of(given)
         self._tools = toolset_of(given, self._opening, self._roster)

@@ -24,6 +24,7 @@ __all__ = [
     "OutOfRange",
     "Rule",
     "bias",
+    "either",
     "enum_rule",
     "mistyped",
     "number",
@@ -133,7 +134,7 @@ def rule(annotation: Any) -> Rule:
     if origin is Annotated:
         return next(one for one in annotation.__metadata__ if isinstance(one, Rule))
     if origin in (Union, UnionType):
-        return _either([rule(one) for one in arguments])
+        return either(*map(rule, arguments))
     if origin is list:
         return _each(rule(arguments[0]))
     if origin is dict:
@@ -208,7 +209,8 @@ def _instance(kind: type) -> Rule:
     return Rule(expected=f"a {kind.__qualname__}", accept=accept)
 
 
-def _either(rules: list[Rule]) -> Rule:
+def either(*rules: Rule) -> Rule:
+    """What any of these accept, the first that can."""
     expected = " or ".join(one.expected for one in rules)
 
     def accept(name: str, value: Any) -> Any:

@@ -23,7 +23,6 @@ from mistralrs_mlx.engine.goal import Goal
 from mistralrs_mlx.engine.memory import Budget, ledger
 from mistralrs_mlx.engine.reading import Reading
 from mistralrs_mlx.engine.worker import worker
-from mistralrs_mlx.errors import RequestError
 from mistralrs_mlx.layers.fusing import fuse
 from mistralrs_mlx.loaders.assemble import Adapt
 from mistralrs_mlx.loaders.borrowed import Borrowed
@@ -81,8 +80,6 @@ class Opening:
     def __call__(self) -> AnyHost:
         """Read the files, build the texts and load the weights on the engine's thread."""
         which = _built(self.which)
-        if self.max_seqs < 1:
-            raise RequestError(f"max_seqs is {self.max_seqs}; at least one sequence has to run")
         return self._embedding(which) if isinstance(which, WhichEmbedding) else self._text(which)
 
     def _text(self, which: WhichText) -> Host:

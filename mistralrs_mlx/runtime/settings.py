@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from mistralrs_mlx.api.checks import PATH, TEXT, Rule, either, rule, whole
 from mistralrs_mlx.engine.goal import checked_goal
 
 from .caching import checked_caching
@@ -16,7 +17,7 @@ from .semantic import open_embedding_gemma
 from .tools import checked_callbacks
 from .toolset import Toolset
 
-__all__ = ["opening_of", "toolset_of"]
+__all__ = ["checked", "opening_of", "toolset_of"]
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,29 @@ PLAIN = (
 MEMORY = ("pa_gpu_mem", "pa_gpu_mem_usage", "pa_ctxt_len")
 CACHING = ("no_kv_cache", "pa_blk_size", "pa_cache_type", "paged_attn", "no_paged_attn")
 DRAFTING = ("which_draft", "speculative_gamma", "prompt_lookup", "no_kv_cache")
+FLAG, NUMBER, FILE = rule(bool), rule(int | None), either(PATH, rule(type(None)))
+TYPES: Mapping[str, Rule] = {  # of those that nothing else checks
+    "max_seqs": whole(1),
+    "no_kv_cache": FLAG,
+    "prefix_cache_n": NUMBER,
+    "token_source": TEXT,
+    "chat_template": FILE,
+    "jinja_explicit": FILE,
+    "no_paged_attn": FLAG,
+    "paged_attn": FLAG,
+    "seed": NUMBER,
+    "enable_search": FLAG,
+    "speculative_gamma": NUMBER,
+    "prompt_lookup": whole(),
+}
+
+
+def checked(given: Given) -> dict[str, Any]:
+    """The arguments of a `Runner`, each of its type.
+
+    Raises `TypeError` for another one and `ValueError` for a number out of its range.
+    """
+    return {name: _accepted(name, value) for name, value in given.items()}
 
 
 def opening_of(given: Given) -> Opening:
@@ -60,6 +84,10 @@ def toolset_of(given: Given, opening: Opening, roster: Roster) -> Toolset:
             embedder=roster.aside(partial(open_embedding_gemma, opening)),
         ),
     )
+
+
+def _accepted(name: str, value: Any) -> Any:
+    return TYPES[name].accept(name, value) if name in TYPES else value
 
 
 def _picked(given: Given, names: tuple[str, ...]) -> dict[str, Any]:

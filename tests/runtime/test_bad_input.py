@@ -86,6 +86,29 @@ def test_settings_that_cannot_be(tiny_llama: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("max_seqs", "8"),
+        ("no_kv_cache", "yes"),
+        ("prefix_cache_n", 1.5),
+        ("token_source", None),
+        ("chat_template", 3),
+        ("seed", "x"),
+        ("enable_search", 2),
+        ("prompt_lookup", "2"),
+    ],
+)
+def test_a_setting_of_another_type_is_named(tiny_llama: Path, argument: str, value: Any) -> None:
+    with pytest.raises(TypeError, match=f"argument '{argument}' must be"):
+        Runner(which=Which.Plain(model_id=str(tiny_llama)), **{argument: value})
+
+
+@pytest.mark.parametrize("argument", ["max_seqs", "prefix_cache_n", "seed", "prompt_lookup"])
+def test_a_setting_below_its_range_is_named(tiny_llama: Path, argument: str) -> None:
+    assert argument in refused(Which.Plain(model_id=str(tiny_llama)), **{argument: -1})
+
+
+@pytest.mark.parametrize(
     ("argument", "value", "words"),
     [
         ("temperature", math.nan, "temperature"),

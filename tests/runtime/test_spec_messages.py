@@ -168,7 +168,7 @@ def test_a_model_may_be_called_default(runner: Runner) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"max_seqs": 0}, "max_seqs is 0"),
+        ({"max_seqs": 0}, "max_seqs must be at least 1"),
         ({"token_source": "elsewhere"}, "Invalid token source format"),
         ({"in_situ_quant": "Q4_K"}, "Q4_K"),
         ({"chat_template": "nowhere.jinja"}, "nowhere.jinja"),
