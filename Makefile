@@ -5,7 +5,7 @@ BIN = .venv/bin
 ASKED := $(value PROMPT)
 export ASKED PYTHON
 
-.PHONY: bench check compare demo dev docs fix golden setup test
+.PHONY: bench check compare demo dev docs fix golden sabotage setup test
 
 demo: setup  ## answer PROMPT with a small model, downloaded once
 	@$(BIN)/mistralrs-mlx run -m demo --temperature 0 --max-tokens 256 -i "$$ASKED"
@@ -40,3 +40,6 @@ bench: setup  ## measure the demo model on this machine; ARGS="-m MODEL" another
 
 compare: dev  ## race mlx-lm and whoever is installed on the same weights
 	@$(BIN)/python benchmarks/compare.py $(ARGS)
+
+sabotage: dev  ## break the code on purpose and see the tests notice; ARGS="rope" some of it
+	@$(BIN)/python scripts/sabotage.py $(ARGS)

@@ -65,3 +65,12 @@ def test_half_precision_scales_do_not_round_a_float32_tensor() -> None:
     packed = at_once(mx.random.normal((4, 64)).astype(mx.float16), Spec(8))
     exact = packed.cast(mx.float32)
     assert mx.array_equal(packed.dense(mx.float32), exact.dense(mx.float32))
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4, 5, 6, 8])
+def test_a_number_is_off_by_little_more_than_half_a_step_of_its_group(bits: int) -> None:
+    tensor = mx.random.normal((16, 256)) + 3
+    off = mx.abs(quantized(tensor, Spec(bits), mx.float32).dense(mx.float32) - tensor)
+    groups = tensor.reshape(16, -1, 64)
+    step = (groups.max(-1) - groups.min(-1)) / (2**bits - 1)
+    assert mx.all(off.reshape(groups.shape).max(-1) < 0.8 * step)  # mx.quantize moves the origin

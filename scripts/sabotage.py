@@ -1,0 +1,295 @@
+"""Break the code on purpose, one place at a time, and see the tests notice.
+
+`python scripts/sabotage.py [WORD ...]` runs the breaks whose names have one of the words, or all of
+them: some twenty minutes. Each is made in a copy of the tree. A break that no test notices is a
+test that is missing.
+"""
+
+import argparse
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PYTEST = [sys.executable, "-m", "pytest", "-qx", "-p", "no:cacheprovider"]
+PARTS = ("mistralrs_mlx", "tests", "examples", "scripts", "pyproject.toml")
+
+
+@dataclass(frozen=True)
+class Break:
+    """One place to break, by text that stands there once, and the tests that should notice."""
+
+    name: str
+    path: str
+    right: str
+    wrong: str
+    tests: str  # arguments of pytest
+
+    def make(self, tree: Path) -> None:
+        """Write the broken file into a tree."""
+        file = tree / "mistralrs_mlx" / self.path
+        text = file.read_text()
+        if text.count(self.right) != 1:
+            raise LookupError(f"{self.name}: {self.path} has no or several {self.right!r}")
+        file.write_text(text.replace(self.right, self.wrong))
+
+    def mend(self, tree: Path) -> None:
+        """Take it back."""
+        whole = ROOT / "mistralrs_mlx" / self.path
+        shutil.copyfile(whole, tree / "mistralrs_mlx" / self.path)
+
+
+GOLDEN, ROWS = "tests/models/test_golden.py", "tests/engine"
+BREAKS = [
+    Break(
+        "a rope that forgets the offset",
+        "layers/rope.py",
+        "return self.turn(x, step.offset)",
+        "return self.turn(x, 0)",
+        "tests/layers/test_rope.py",
+    ),
+    Break(
+        "LongRoPE's border is off by one",
+        "layers/rope.py",
+        "[end > self.trained for end in step.ends]",
+        "[end >= self.trained for end in step.ends]",
+        "tests/layers/test_rope.py tests/models/test_phi3.py",
+    ),
+    Break(
+        "keys and values swap places",
+        "layers/attention.py",
+        "(self.q_proj(x), self.k_proj(x), self.v_proj(x))",
+        "(self.q_proj(x), self.v_proj(x), self.k_proj(x))",
+        GOLDEN,
+    ),
+    Break(
+        "a softcap is dropped",
+        "layers/attention.py",
+        "scale=self.scale, softcap=self.softcap)",
+        "scale=self.scale, softcap=None)",
+        f"{GOLDEN} -k gemma2",
+    ),
+    Break(
+        "norms of queries and keys are dropped",
+        "layers/attention.py",
+        "if self.normed:\n            q, k = self",
+        "if not self.normed:\n            q, k = self",
+        f"{GOLDEN} -k qwen3",
+    ),
+    Break(
+        "experts' gate and up swap places",
+        "layers/moe.py",
+        "gate, up = mx.split(self",
+        "up, gate = mx.split(self",
+        "tests/layers/test_moe.py",
+    ),
+    Break(
+        "experts are weighted alike",
+        "layers/moe.py",
+        "y.astype(mx.float32) * weights[..., None]",
+        "y.astype(mx.float32) * weights.mean()",
+        "tests/layers/test_moe.py",
+    ),
+    Break(
+        "a window is one token too wide",
+        "cache/span.py",
+        "(key > query - window)",
+        "(key >= query - window)",
+        "tests/cache",
+    ),
+    Break(
+        "a chunk sees its own future through a window",
+        "cache/span.py",
+        "(key <= query)",
+        "(key <= last)",
+        "tests/cache",
+    ),
+    Break(
+        "unequal rows stand where the first one does",
+        "cache/step.py",
+        "offsets[0] if same else mx.array(offsets, mx.int32)",
+        "offsets[0]",
+        f"{GOLDEN} -k 'llama and unequal'",
+    ),
+    Break(
+        "a copied row is another one",
+        "cache/columns.py",
+        "mx.take(self._buffer, mx.array([source]), axis=0)",
+        "mx.take(self._buffer, mx.array([0]), axis=0)",
+        f"tests/cache {ROWS}",
+    ),
+    Break(
+        "prompts share what another adapter computed",
+        "engine/sharing.py",
+        "return sequence.salt, self._border",
+        "return (), self._border",
+        f"{ROWS}/test_prefix.py tests/runtime/test_prefix.py tests/runtime/test_media.py",
+    ),
+    Break(
+        "the presence penalty is dropped",
+        "engine/penalties.py",
+        " - (counts > 0) * presence",
+        "",
+        "tests/engine/test_penalties.py",
+    ),
+    Break(
+        "the repetition penalty forgets the prompt",
+        "engine/penalties.py",
+        "mx.where(tallies > 0, weakened, logits)",
+        "mx.where(counts > 0, weakened, logits)",
+        "tests/engine/test_penalties.py",
+    ),
+    Break(
+        "DRY counts from one token later",
+        "engine/penalties.py",
+        "if length >= allowed and",
+        "if length > allowed and",
+        "tests/engine/test_penalties.py",
+    ),
+    Break(
+        "every token is drawn with the same noise",
+        "engine/sampling.py",
+        "divmod(derived_seed(self._stream, self.position), 1 << 32)",
+        "divmod(derived_seed(self._stream, 0), 1 << 32)",
+        "tests/engine/test_sampling.py",
+    ),
+    Break(
+        "all choices of a request say the same",
+        "engine/sampling.py",
+        "twin._stream = derived_seed(self.params.seed, choice)",
+        "twin._stream = derived_seed(self.params.seed, 0)",
+        "tests/engine/test_sampling.py tests/runtime/test_runner.py",
+    ),
+    Break(
+        "grammars bind nobody",
+        "engine/choice.py",
+        "if any(each.row.constrained for each in sequences):",
+        "if False:",
+        "tests/engine/test_constraints.py",
+    ),
+    Break(
+        "logprobs lose their total",
+        "engine/logprobs.py",
+        "mx.take_along_axis(scores, tokens[:, None], axis=-1) - total",
+        "mx.take_along_axis(scores, tokens[:, None], axis=-1)",
+        "tests/engine/test_logprobs.py",
+    ),
+    Break(
+        "the wrong row moves into a freed slot",
+        "engine/rows.py",
+        "self.running[row] = self.running[last]",
+        "self.running[row] = self.running[0]",
+        f"{ROWS}/test_engine.py",
+    ),
+    Break(
+        "a stop string is found only within one piece",
+        "text/stops.py",
+        "cut = len(text) - max((stop.matched for stop in self._stops), default=0)",
+        "cut = len(text)",
+        "tests/text/test_stops.py",
+    ),
+    Break(
+        "special tokens show",
+        "text/detokenizer.py",
+        'return "" if token in self._hidden else',
+        "return",
+        "tests/text/test_detokenizer.py",
+    ),
+    Break(
+        "an adapter's factor is dropped",
+        "layers/lora.py",
+        "self._scales[name] = update.scale",
+        "self._scales[name] = 1.0",
+        "tests/layers/test_lora.py",
+    ),
+    Break(
+        "packed weights lose their biases",
+        "quant/packed.py",
+        "biases=biases[0] if biases else None",
+        "biases=mx.zeros_like(biases[0]) if biases else None",
+        "tests/quant",
+    ),
+    Break(
+        "an image is too dark",
+        "models/phi4mm/processor.py",
+        "/ 255 - np.float32(0.5)",
+        "/ 255 - np.float32(0.6)",
+        "tests/models/test_phi4mm_processor.py",
+    ),
+    Break(
+        "a prompt counts once for every choice",
+        "runtime/usage.py",
+        "prompt = sum(timings[0].prompt_tokens for timings in rounds)",
+        "prompt = sum(each.prompt_tokens for timings in rounds for each in timings)",
+        "tests/runtime/test_usage.py tests/runtime/test_runner.py",
+    ),
+    Break(
+        "GGUF's rows of queries keep llama.cpp's order",
+        "loaders/gguf/checkpoint.py",
+        "if family.permuted:",
+        "if False:",
+        "tests/loaders/test_gguf_checkpoint.py tests/loaders/test_gguf_families.py",
+    ),
+    Break(
+        "a drafted token is kept unchecked",
+        "engine/verify.py",
+        "self._forget(row, lengths[row] + max(kept, 1))",
+        "self._forget(row, lengths[row] + max(kept, 2))",
+        f"{ROWS}/test_speculation.py",
+    ),
+    Break(
+        "a refused request keeps its place in the gate",
+        "server/gate.py",
+        "self.inside -= count",
+        "self.inside -= count - 1",
+        "tests/server/test_limits.py",
+    ),
+    Break(
+        "the server asks nobody for a key",
+        "server/guard.py",
+        "if refusal is None:",
+        "if True:",
+        "tests/server/test_limits.py tests/server/test_routes.py",
+    ),
+]
+
+
+def noticed(each: Break, tree: Path) -> bool:
+    """Whether a test fails with this break."""
+    each.make(tree)
+    try:
+        command = [*PYTEST, *shlex.split(each.tests)]
+        environment = {**os.environ, "PYTHONPATH": str(tree)}
+        ended = subprocess.run(command, cwd=tree, env=environment, capture_output=True)
+    finally:
+        each.mend(tree)
+    if ended.returncode not in (0, 1):
+        raise RuntimeError(f"{each.name}: no test ran: {ended.stdout.decode()[-500:]}")
+    return ended.returncode == 1
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("words", nargs="*", help="of the names of breaks to make")
+    words = options.parse_args().words
+    chosen = [each for each in BREAKS if not words or any(word in each.name for word in words)]
+    unseen = []
+    with tempfile.TemporaryDirectory() as folder:
+        for part in PARTS:
+            whole = ROOT / part
+            copy = shutil.copytree if whole.is_dir() else shutil.copyfile
+            copy(whole, Path(folder) / part)
+        for each in chosen:
+            seen = noticed(each, Path(folder))
+            print(f"{'noticed' if seen else 'NOT NOTICED'}: {each.name}", flush=True)
+            unseen += [] if seen else [each.name]
+    sys.exit(f"{len(unseen)} of {len(chosen)} breaks were not noticed" if unseen else 0)
+
+
+if __name__ == "__main__":
+    main()
