@@ -1,30 +1,55 @@
-"""Rewrite the pages under docs/ that are made from tables in the code."""
+"""Rewrite the pages that are made from tables in the code, and the made parts of others."""
 
 import ast
 import json
+import re
 from pathlib import Path
 
 from mistralrs_mlx.loaders.gguf.families import FAMILIES
-from mistralrs_mlx.models.registry import TABLE, Entry
+from mistralrs_mlx.models.registry import EMBEDDING, MULTIMODAL, TABLE, Entry
 from mistralrs_mlx.quant.isq import TYPES
 from mistralrs_mlx.quant.spec import Spec
+from scripts.api_tables import fragments
 
-__all__ = ["DOCS", "pages"]
+__all__ = ["pages"]
 
 ROOT = Path(__file__).parents[1]
-DOCS = ROOT / "docs"
 ERRORS = ROOT / "tests" / "models" / "golden" / "errors.json"
+CAUSAL = "ForCausalLM"
 MADE = "<!-- Made by `make docs`; edit the code instead. -->"
+PART = re.compile(r"(<!-- made: (.+?) -->\n).*?(<!-- made end -->)", re.DOTALL)
 
 
 def main() -> None:
     for name, text in pages().items():
-        (DOCS / name).write_text(text, encoding="utf-8")
+        (ROOT / name).write_text(text, encoding="utf-8")
 
 
 def pages() -> dict[str, str]:
-    """Name and text of every generated page."""
-    return {"isq.md": _isq(), "supported-models.md": _models()}
+    """Path and text of every page that is made, or has parts that are."""
+    parts = {"models": _kinds(), **fragments()}
+    return {
+        "README.md": _filled("README.md", parts),
+        "docs/api.md": _filled("docs/api.md", parts),
+        "docs/isq.md": _isq(),
+        "docs/supported-models.md": _models(),
+    }
+
+
+def _filled(name: str, parts: dict[str, str]) -> str:
+    """The page with its parts, which stand between two comments, as they should be."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    return PART.sub(lambda found: f"{found[1]}\n{parts[found[2]].strip()}\n\n{found[3]}", text)
+
+
+def _kinds() -> str:
+    """The families of models, by what they do."""
+    told = {"text": "Text", MULTIMODAL: "Pictures and sound", EMBEDDING: "Vectors of texts"}
+    rows = ["| | architectures, as `config.json` names them |", "|---|---|"]
+    for kind, title in told.items():
+        names = sorted(entry.name for entry in TABLE if entry.kind == kind)
+        rows.append(f"| {title} | {', '.join(name.removesuffix(CAUSAL) for name in names)} |")
+    return "\n".join(rows)
 
 
 def _models() -> str:
