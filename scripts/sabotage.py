@@ -161,8 +161,8 @@ BREAKS = [
     Break(
         "all choices of a request say the same",
         "engine/sampling.py",
-        "twin._stream = derived_seed(self.params.seed, choice)",
-        "twin._stream = derived_seed(self.params.seed, 0)",
+        "self._stream = derived_seed(params.seed, choice)",
+        "self._stream = derived_seed(params.seed, 0)",
         "tests/engine/test_sampling.py tests/runtime/test_runner.py",
     ),
     Break(

@@ -81,12 +81,6 @@ class SamplerRow:
             self._tally = counted(self.tally, token)
         self.position += 1
 
-    def fork(self, choice: int) -> "SamplerRow":
-        """A twin with the same past and, for another `choice`, another future."""
-        twin = self.twin()
-        twin._stream = derived_seed(self.params.seed, choice)
-        return twin
-
     def ahead(self, tokens: Sequence[int]) -> "list[SamplerRow]":
         """Itself, and what it would be after the first of these tokens, the first two, ..."""
         rows = [self]
@@ -96,6 +90,7 @@ class SamplerRow:
         return rows
 
     def twin(self) -> "SamplerRow":
+        """One with the same past, to go on by other tokens."""
         twin = copy.copy(self)
         twin._repeats = None if self._repeats is None else self._repeats.copy()
         return twin

@@ -68,11 +68,6 @@ class Tokenizer:
         """The token with which the model ends its answer."""
         return self.special_tokens.get("eos_token")
 
-    @property
-    def unk_token(self) -> str | None:
-        """The token that stands for what the vocabulary lacks."""
-        return self.special_tokens.get("unk_token")
-
     def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
         """Return the ids of a text; special tokens spelled out in it become what they name."""
         try:
