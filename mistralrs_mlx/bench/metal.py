@@ -135,4 +135,5 @@ _SINGLE = (
     (mx, "dequantize", _dequantize),
     (fused, "rope", _rope),
     (fused, "attention", _attention),
+    (fused, "sigmoid", mx.sigmoid),
 )

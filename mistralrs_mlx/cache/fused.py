@@ -1,9 +1,10 @@
-"""The fused functions of MLX that attention is made of, as a table.
+"""The functions of MLX on which most of a layer's time depends, as a table.
 
-On Metal each is one kernel. MLX's CPU backend takes them apart into many small operations, so
-`mistralrs_mlx.cpu` puts its own functions here, which compute the same in fewer.
+On Metal each is one kernel. MLX's CPU backend takes some apart into many small operations and has
+slow loops for others, so `mistralrs_mlx.cpu` puts its own functions here, which compute the same.
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
 import mlx.core as mx
@@ -50,6 +51,7 @@ class Fused:
     def __init__(self) -> None:
         self.rope: RopeFunction = mx.fast.rope
         self.attention: AttentionFunction = mx.fast.scaled_dot_product_attention
+        self.sigmoid: Callable[[mx.array], mx.array] = mx.sigmoid
 
 
 fused = Fused()

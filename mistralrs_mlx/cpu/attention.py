@@ -1,10 +1,14 @@
 """Attention for the CPU backend: what no query of a block may see is not computed."""
 
+from functools import lru_cache
+
 import mlx.core as mx
+
+from .exponential import exponential
 
 __all__ = ["attention"]
 
-BLOCK = 64  # queries
+BLOCK = 96  # queries
 
 
 def attention(
@@ -19,13 +23,30 @@ def attention(
 ) -> mx.array:
     """What `mx.fast.scaled_dot_product_attention` computes; a causal pass block by block."""
     length, columns = q.shape[2], k.shape[2]
-    fast = mx.fast.scaled_dot_product_attention
-    if length <= BLOCK or not isinstance(mask, str):
+    if not isinstance(mask, str) or sinks is not None or q.dtype != mx.float32:
+        fast = mx.fast.scaled_dot_product_attention
         return fast(q, k, v, scale=scale, mask=mask, sinks=sinks)
+    q = (q * scale).reshape(q.shape[0], k.shape[1], -1, length, q.shape[3])
     parts = []
     for start in range(0, length, BLOCK):
         stop = min(start + BLOCK, length)
         seen = columns - length + stop
-        here = q[:, :, start:stop], k[:, :, :seen], v[:, :, :seen]
-        parts.append(fast(*here, scale=scale, mask=mask, sinks=sinks))
-    return mx.concatenate(parts, axis=2)
+        parts.append(_block(q[..., start:stop, :], k[:, :, None, :seen], v[:, :, None, :seen]))
+    out = mx.concatenate(parts, axis=3)
+    return out.reshape(out.shape[0], -1, *out.shape[3:])
+
+
+def _block(q: mx.array, k: mx.array, v: mx.array) -> mx.array:
+    """The last queries of a causal pass, (B, kv_heads, group, L, dims), and all that they see."""
+    scores = q @ k.swapaxes(-1, -2) + _hidden(q.shape[-2], k.shape[-2])
+    shares = exponential(scores - scores.max(-1, keepdims=True))
+    return (shares @ v) / shares.sum(-1, keepdims=True)
+
+
+@lru_cache(maxsize=64)
+def _hidden(length: int, seen: int) -> mx.array:
+    """What hides its future from each query, to be added to scores; the same for every layer."""
+    places = mx.arange(seen)
+    bias = mx.where(places <= places[seen - length :, None], 0.0, -mx.inf)
+    mx.eval(bias)
+    return bias

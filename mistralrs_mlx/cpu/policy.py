@@ -21,6 +21,7 @@ from mistralrs_mlx.errors import ConfigError
 from .attention import attention
 from .blas import Blas, bind_openblas
 from .compiling import apply_wish
+from .exponential import sigmoid
 from .linear import DenseEmbedding, DenseLinear, HybridEmbedding, HybridLinear, dense_weight
 from .norm import LeanRMSNorm
 from .rope import rope
@@ -55,7 +56,7 @@ def prepare() -> None:
     apply_wish()
     bind_openblas()
     if mx.default_device().type == mx.cpu:
-        fused.rope, fused.attention = rope, attention
+        fused.rope, fused.attention, fused.sigmoid = rope, attention, sigmoid
 
 
 def choose_policy(parameters: int, room: int | None = None) -> CpuPolicy:

@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 import mlx.core as mx
 import mlx.nn as nn
 
+from mistralrs_mlx.cache.fused import fused
 from mistralrs_mlx.errors import ConfigError
 
 __all__ = ["Activation", "Gated", "activation", "gated"]
@@ -52,11 +53,16 @@ def _tanh_gelu(x: mx.array) -> mx.array:
 
 def _tanh_formula(x: mx.array) -> mx.array:
     y, slope = x.astype(mx.float32), math.sqrt(8 / math.pi)
-    return (y * mx.sigmoid(y * (slope + slope * 0.044715 * y * y))).astype(x.dtype)
+    return (y * fused.sigmoid(y * (slope + slope * 0.044715 * y * y))).astype(x.dtype)
 
 
 def _few(x: mx.array) -> bool:
     return x.size <= FEW * x.shape[-1]
+
+
+@partial(mx.compile, shapeless=True)
+def _silu(x: mx.array) -> mx.array:
+    return x * fused.sigmoid(x)
 
 
 def _relu2(x: mx.array) -> mx.array:
@@ -75,6 +81,6 @@ _KNOWN: dict[str, Activation] = {
     "quick_gelu": nn.gelu_fast_approx,
     "relu": nn.relu,
     "relu2": _relu2,
-    "silu": nn.silu,
-    "swish": nn.silu,
+    "silu": _silu,
+    "swish": _silu,
 }

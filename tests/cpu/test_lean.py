@@ -6,7 +6,8 @@ import mlx.core as mx
 import mlx.nn as nn
 import pytest
 
-from mistralrs_mlx.cpu.attention import attention
+from mistralrs_mlx.cpu.attention import BLOCK, attention
+from mistralrs_mlx.cpu.exponential import exponential, sigmoid
 from mistralrs_mlx.cpu.linear import DenseLinear
 from mistralrs_mlx.cpu.norm import LeanRMSNorm
 from mistralrs_mlx.cpu.policy import CpuPolicy
@@ -85,7 +86,9 @@ def test_rope_leaves_other_kinds_to_mlx() -> None:
 
 @pytest.mark.parametrize("mask", ["causal", None, "array"])
 @pytest.mark.parametrize("sinks", [True, False])
-@pytest.mark.parametrize(("length", "columns"), [(1, 9), (64, 64), (65, 65), (200, 333)])
+@pytest.mark.parametrize(
+    ("length", "columns"), [(1, 9), (BLOCK, BLOCK), (BLOCK + 1, BLOCK + 1), (200, 333)]
+)
 def test_attention_is_mlx_attention(
     mask: str | None, sinks: bool, length: int, columns: int
 ) -> None:
@@ -98,6 +101,27 @@ def test_attention_is_mlx_attention(
     }
     expected = mx.fast.scaled_dot_product_attention(q, k, v, **given)
     assert difference(attention(q, k, v, **given), expected) < 2e-6
+
+
+def test_attention_bears_scores_beyond_what_an_exponential_can() -> None:
+    q, k = 300 * normal(1, 2, 5, 32), 300 * normal(1, 2, 5, 32, seed=1)
+    given = {"scale": 1.0, "mask": "causal"}
+    expected = mx.fast.scaled_dot_product_attention(q, k, k, **given)
+    assert difference(attention(q, k, k, **given) / 300, expected / 300) < 2e-6
+
+
+def test_an_exponential_is_mlx_exponential() -> None:
+    x = mx.linspace(-80, 80, 20_001)
+    assert mx.max(mx.abs(exponential(x) / mx.exp(x) - 1)).item() < 1e-5
+
+
+def test_a_sigmoid_is_mlx_sigmoid_up_to_infinity() -> None:
+    x = mx.concatenate([mx.linspace(-120, 120, 20_001), mx.array([-mx.inf, mx.inf, 0])])
+    assert difference(sigmoid(x), mx.sigmoid(x)) < 3e-7
+    assert sigmoid(mx.array([-mx.inf, 0, mx.inf])).tolist() == [0, 0.5, 1]
+    assert mx.isnan(sigmoid(mx.array(mx.nan)))
+    half = normal(64).astype(mx.bfloat16)
+    assert mx.array_equal(sigmoid(half), mx.sigmoid(half))
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 80), (2, 7, 80), (2, 4, 3, 80)])
