@@ -1,6 +1,6 @@
 """Attention for the CPU backend: what no query of a block may see is not computed."""
 
-from functools import lru_cache
+from functools import cache
 
 import mlx.core as mx
 
@@ -38,15 +38,17 @@ def attention(
 
 def _block(q: mx.array, k: mx.array, v: mx.array) -> mx.array:
     """The last queries of a causal pass, (B, kv_heads, group, L, dims), and all that they see."""
-    scores = q @ k.swapaxes(-1, -2) + _hidden(q.shape[-2], k.shape[-2])
+    length, before = q.shape[-2], k.shape[-2] - q.shape[-2]
+    future = mx.pad(_triangle()[:length, :length], ((0, 0), (before, 0)))
+    scores = q @ k.swapaxes(-1, -2) + future
     shares = exponential(scores - scores.max(-1, keepdims=True))
     return (shares @ v) / shares.sum(-1, keepdims=True)
 
 
-@lru_cache(maxsize=64)
-def _hidden(length: int, seen: int) -> mx.array:
-    """What hides its future from each query, to be added to scores; the same for every layer."""
-    places = mx.arange(seen)
-    bias = mx.where(places <= places[seen - length :, None], 0.0, -mx.inf)
+@cache
+def _triangle() -> mx.array:
+    """What hides its future from each query of a block, to be added to scores."""
+    places = mx.arange(BLOCK)
+    bias = mx.where(places <= places[:, None], 0.0, -mx.inf)
     mx.eval(bias)
     return bias

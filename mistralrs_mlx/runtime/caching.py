@@ -62,12 +62,9 @@ def checked_caching(
     if pa_blk_size is not None and pa_blk_size not in BLOCK_SIZES:
         raise ConfigError(f"pa_blk_size is {pa_blk_size!r}; it may be 8, 16 or 32")
     packed = _packed(pa_cache_type)
-    sequences = 0 if prefix_cache_n is None else prefix_cache_n
-    if sequences < 0:
-        raise ConfigError(f"prefix_cache_n is {sequences}; give a number of sequences, or 0")
     if no_kv_cache:
         return Caching(sequences=0)
-    return Caching(sequences=sequences, packed=packed)
+    return Caching(sequences=prefix_cache_n or 0, packed=packed)
 
 
 def _packed(kind: PagedCacheType | str | None) -> bool:

@@ -45,10 +45,6 @@ def checked_drafting(
     gamma = GAMMA if speculative_gamma is None else speculative_gamma
     if gamma < 1:
         raise ConfigError(f"speculative_gamma is {gamma}; a draft has 1 token or more")
-    if prompt_lookup < 0:
-        raise ConfigError(
-            f"prompt_lookup is {prompt_lookup}; give a number of tokens, or 0 for none"
-        )
     if which_draft is not None and prompt_lookup:
         raise ConfigError("which_draft and prompt_lookup both draft tokens; give one of them")
     if no_kv_cache and (which_draft is not None or prompt_lookup):

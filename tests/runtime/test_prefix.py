@@ -113,7 +113,7 @@ def test_heads_that_cannot_be_packed_are_refused_at_load(tiny_llama: Path) -> No
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"prefix_cache_n": -1}, "prefix_cache_n is -1; give a number of sequences, or 0"),
+        ({"prefix_cache_n": -1}, "prefix_cache_n must be at least 0. Found -1"),
         ({"pa_blk_size": 17}, "pa_blk_size is 17; it may be 8, 16 or 32"),
         ({"pa_cache_type": "f16"}, "pa_cache_type is 'f16'; it may be auto or f8e4m3"),
         ({"paged_attn": True, "no_paged_attn": True}, "are mutually exclusive"),

@@ -105,7 +105,7 @@ def test_a_grammar_holds_beside_rows_with_drafts(drafted: Runner) -> None:
 
 
 def refused(which: Which, **options: Any) -> str:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ValueError) as caught:
         Runner(which=which, **options)
     return str(caught.value)
 
@@ -128,7 +128,7 @@ def test_models_with_other_tokens_are_refused(tiny_llama: Path, tmp_path: Path) 
 def test_what_cannot_be_is_refused(tiny_llama: Path) -> None:
     which = Which.Plain(model_id=str(tiny_llama))
     assert "speculative_gamma is 0" in refused(which, which_draft=which, speculative_gamma=0)
-    assert "prompt_lookup is -1" in refused(which, prompt_lookup=-1)
+    assert "prompt_lookup must be at least 0. Found -1" in refused(which, prompt_lookup=-1)
     assert "one of them" in refused(which, which_draft=which, prompt_lookup=4)
     assert "no_kv_cache" in refused(which, which_draft=which, no_kv_cache=True)
     embedding = Which.Embedding(model_id=str(tiny_llama))
