@@ -62,6 +62,8 @@ if TYPE_CHECKING:
         Choice,
         ChunkChoice,
         CompletionChoice,
+        CompletionChunkChoice,
+        CompletionChunkResponse,
         CompletionResponse,
         Delta,
         Logprobs,
@@ -100,6 +102,8 @@ __all__ = [
     "CodeExecutionConfig",
     "CodeExecutionPermission",
     "CompletionChoice",
+    "CompletionChunkChoice",
+    "CompletionChunkResponse",
     "CompletionRequest",
     "CompletionResponse",
     "Delta",
@@ -179,8 +183,9 @@ _NAMES = {  # module: what it gives; the same as above, for run time
     "api.requests": "ChatCompletionRequest CompletionRequest EmbeddingRequest",
     "api.responses": (
         "CalledFunction ChatCompletionChunkResponse ChatCompletionResponse Choice ChunkChoice "
-        "CompletionChoice CompletionResponse Delta Logprobs PromptTokensDetails ResponseLogprob "
-        "ResponseMessage ToolCallResponse TopLogprob Usage"
+        "CompletionChoice CompletionChunkChoice CompletionChunkResponse CompletionResponse Delta "
+        "Logprobs PromptTokensDetails ResponseLogprob ResponseMessage ToolCallResponse TopLogprob "
+        "Usage"
     ),
     "api.search": "ApproximateUserLocation WebSearchOptions WebSearchUserLocation",
     "api.which": "Which",

@@ -14,18 +14,24 @@ from mistralrs_mlx.api.responses import (
     CompletionResponse,
 )
 from mistralrs_mlx.api.which import Which
+from mistralrs_mlx.runtime.completions import (
+    answer_completion,
+    answer_completion_async,
+    stream_completion,
+)
 from mistralrs_mlx.runtime.embedding import AnyHost, answer_embedding, text_host
 from mistralrs_mlx.runtime.host import Host
 from mistralrs_mlx.runtime.progress import Progress
 from mistralrs_mlx.runtime.requests import (
     answer_chat,
     answer_chat_async,
-    answer_completion,
+    count_prompt_tokens,
     prompt_logits,
     step_counts,
 )
 from mistralrs_mlx.runtime.roster import Roster
 from mistralrs_mlx.runtime.settings import checked, opening_of, toolset_of
+from mistralrs_mlx.runtime.streamer import CompletionStreamer
 from mistralrs_mlx.unbuilt import UnbuiltMethods, refuse_unbuilt
 
 if TYPE_CHECKING:
@@ -151,6 +157,34 @@ class Runner(UnbuiltMethods):
         """Continue a text, without a chat template."""
         host, known_as = self._find(model_id)
         return answer_completion(host, known_as, request)
+
+    def stream_completion_request(
+        self, request: CompletionRequest, model_id: str | None = None
+    ) -> CompletionStreamer:
+        """`send_completion_request` piece by piece, as an extension: an iterator of chunks.
+
+        A request with `best_of` below `n_choices` is refused: the best are known only at the end.
+        """
+        host, known_as = self._find(model_id)
+        return stream_completion(host, known_as, request)
+
+    async def complete(
+        self, request: CompletionRequest, model_id: str | None = None
+    ) -> CompletionResponse:
+        """`send_completion_request` for asyncio. Canceling the task cancels the answer."""
+        host, known_as = await asyncio.to_thread(self._find, model_id)
+        return await answer_completion_async(host, known_as, request)
+
+    def count_prompt_tokens(
+        self, request: ChatCompletionRequest, model_id: str | None = None
+    ) -> int:
+        """How many tokens the prompt of a chat has, template, tools and media included.
+
+        An extension; nothing is generated. It is what `usage.prompt_tokens` of the answer will say,
+        unless tools that are run here make it ask again.
+        """
+        host, known_as = self._find(model_id)
+        return count_prompt_tokens(host, known_as, request, self._tools)
 
     def send_embedding_request(
         self, request: EmbeddingRequest, model_id: str | None = None

@@ -12,6 +12,8 @@ __all__ = [
     "Choice",
     "ChunkChoice",
     "CompletionChoice",
+    "CompletionChunkChoice",
+    "CompletionChunkResponse",
     "CompletionResponse",
     "Delta",
     "Logprobs",
@@ -184,6 +186,30 @@ class CompletionChoice:
     index: int
     text: str
     logprobs: Logprobs | None = None
+
+
+@record
+class CompletionChunkChoice:
+    """A piece of one continuation; `finish_reason` is set on its last piece."""
+
+    text: str
+    index: int
+    logprobs: ResponseLogprob | None = None
+    finish_reason: str | None = None
+
+
+@record
+class CompletionChunkResponse:
+    """One step of a streamed completion; the last one has `usage`."""
+
+    id: str
+    choices: list[CompletionChunkChoice]
+    created: int
+    model: str
+    system_fingerprint: str = FINGERPRINT
+    object: str = "text_completion"
+    usage: Usage | None = None
+    adapter_generation: str | None = None
 
 
 @record

@@ -12,6 +12,7 @@ from .tools import ToolSchema, ToolUse, tool_schema, tool_use
 
 __all__ = [
     "Grammar",
+    "chat_messages",
     "embedding_inputs",
     "stop_strings",
     "thinks",
@@ -50,6 +51,13 @@ def validate_grammar(request: GenerationRequest) -> Grammar | None:
     text = grammar if isinstance(grammar, str) else _dumped(grammar, kind)
     _check_json(text, kind)
     return Grammar(kind=cast(GrammarKind, kind), text=text)
+
+
+def chat_messages(request: ChatCompletionRequest) -> list[dict[str, Any]] | str:
+    """The messages of a chat, of which there is at least one."""
+    if request.messages == []:
+        raise RequestError("messages is empty; give at least one, or a string")
+    return request.messages
 
 
 def validate_tools(request: GenerationRequest) -> list[ToolSchema]:

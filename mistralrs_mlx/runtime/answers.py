@@ -11,6 +11,8 @@ from mistralrs_mlx.api.responses import (
     Choice,
     ChunkChoice,
     CompletionChoice,
+    CompletionChunkChoice,
+    CompletionChunkResponse,
     CompletionResponse,
     Delta,
     Logprobs,
@@ -20,6 +22,7 @@ from mistralrs_mlx.api.responses import (
     TopLogprob,
 )
 from mistralrs_mlx.engine.logprobs import TokenLogprob
+from mistralrs_mlx.engine.sequence import Timing
 from mistralrs_mlx.errors import Canceled
 from mistralrs_mlx.text.parsers.calls import ToolCall
 from mistralrs_mlx.text.tokenizer import Tokenizer
@@ -29,7 +32,13 @@ from .events import End
 from .host import Answer
 from .usage import usage
 
-__all__ = ["Heading", "chat_chunks", "chat_response", "completion_response"]
+__all__ = [
+    "Heading",
+    "chat_chunks",
+    "chat_response",
+    "completion_chunks",
+    "completion_response",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +150,34 @@ def completion_response(
         model=heading.model,
         usage=usage([timings]),
     )
+
+
+def completion_chunks(
+    answer: Answer, heading: Heading, *, prefix: str, suffix: str
+) -> Iterator[CompletionChunkResponse]:
+    """Give a completion piece by piece; a choice begins with `prefix` and ends with `suffix`."""
+    timings: list[Timing] = []
+    begun: set[int] = set()
+    for event in answer:
+        text = event.text if event.choice in begun else prefix + event.text
+        begun.add(event.choice)
+        ended = isinstance(event, End)
+        if isinstance(event, End):
+            timings.append(event.timing)
+            text += suffix
+        if text or ended:
+            choice = CompletionChunkChoice(
+                text=text,
+                index=event.choice,
+                finish_reason=event.reason if isinstance(event, End) else None,
+            )
+            yield CompletionChunkResponse(
+                id=heading.id,
+                choices=[choice],
+                created=heading.created,
+                model=heading.model,
+                usage=usage([timings]) if ended and len(timings) == answer.choices else None,
+            )
 
 
 def _choice(index: int, draft: _Draft, tokenizer: Tokenizer, *, logprobs: bool) -> Choice:

@@ -9,13 +9,13 @@ from typing import Any
 
 from mistralrs_mlx.api.agents import AgenticToolCallRecord
 from mistralrs_mlx.api.requests import ChatCompletionRequest
-from mistralrs_mlx.api.tools import ToolSchema, ToolUse
+from mistralrs_mlx.api.tools import ToolUse
 from mistralrs_mlx.api.validation import (
     Grammar,
+    chat_messages,
     stop_strings,
     validate_grammar,
     validate_tool_choice,
-    validate_tools,
 )
 from mistralrs_mlx.engine.logprobs import TokenLogprob
 from mistralrs_mlx.engine.sequence import Timing
@@ -30,7 +30,7 @@ from .choosing import sampling_params
 from .events import End
 from .host import Answer, Generation, Host
 from .prompts import chat_prompt
-from .tools import Callbacks, follow_up, run_calls, with_callbacks
+from .tools import Callbacks, follow_up, offered_tools, run_calls
 
 __all__ = ["Chat", "Update"]
 
@@ -68,7 +68,7 @@ class Chat:
         self._host, self._model_id, self._request = host, model_id, request
         self.number = host.next_number()
         self._use = validate_tool_choice(request)
-        self._tools = self._offered(callbacks)
+        self._tools = offered_tools(request, callbacks)
         self._callbacks = callbacks if self._tools else {}
         if self._callbacks and request.n_choices > 1:
             raise RequestError(
@@ -77,9 +77,7 @@ class Chat:
             )
         self._grammar = validate_grammar(request)
         self._limit = MOST_ROUNDS if request.max_tool_rounds is None else request.max_tool_rounds
-        self._messages: list[dict[str, Any]] | str = request.messages
-        if request.messages == []:
-            raise RequestError("messages is empty; give at least one, or a string")
+        self._messages = chat_messages(request)
         self._canceling, self._canceled = threading.Lock(), False
         self.rounds: list[list[Timing]] = []  # of every finished choice
         self.records: list[AgenticToolCallRecord] = []
@@ -172,16 +170,6 @@ class Chat:
         """Whether these calls are run here: all have a callback, and there are rounds left."""
         known = bool(calls) and all(call.name in self._callbacks for call in calls)
         return known and self._round < self._limit and not self._canceled
-
-    def _offered(self, callbacks: Callbacks) -> list[ToolSchema]:
-        tools = with_callbacks(validate_tools(self._request), callbacks)
-        if self._use.mode == "required" and not tools:
-            raise RequestError("tool_choice asks for a call, but there are no tool_schemas")
-        if self._use.name is not None and self._use.name not in {tool.name for tool in tools}:
-            raise RequestError(
-                f"tool_choice names {self._use.name!r}, which is not in tool_schemas"
-            )
-        return [] if self._use.mode == "none" else tools
 
     def _start(self, use: ToolUse) -> None:
         """Start a round: one prompt, and a fresh assembler for every choice."""

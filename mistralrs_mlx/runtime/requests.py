@@ -1,26 +1,24 @@
 """A request of the API -> tokens, a generation, and its answer."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mistralrs_mlx.api.checks import mistyped
-from mistralrs_mlx.api.requests import ChatCompletionRequest, CompletionRequest
-from mistralrs_mlx.api.responses import ChatCompletionResponse, CompletionResponse
-from mistralrs_mlx.api.validation import stop_strings, validate_grammar, validate_tool_choice
+from mistralrs_mlx.api.requests import ChatCompletionRequest
+from mistralrs_mlx.api.responses import ChatCompletionResponse
+from mistralrs_mlx.api.validation import chat_messages
 from mistralrs_mlx.bench.counts import count_decode
-from mistralrs_mlx.engine.constraints import Constraint
 from mistralrs_mlx.engine.worker import worker
 from mistralrs_mlx.errors import RequestError
 from mistralrs_mlx.unbuilt import fields_of, refuse_unbuilt
 
-from .answers import Heading, chat_chunks, chat_response, completion_response
+from .answers import Heading, chat_chunks, chat_response
 from .chat import Chat
-from .choosing import sampling_params
-from .fitting import fitted
-from .host import Generation, Host
+from .host import Host
+from .prompts import chat_prompt
 from .streamer import ChatCompletionStreamer
+from .tools import offered_tools
 from .toolset import Toolset
 
 if TYPE_CHECKING:
@@ -29,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "answer_chat",
     "answer_chat_async",
-    "answer_completion",
+    "count_prompt_tokens",
     "prompt_logits",
     "step_counts",
 ]
@@ -96,37 +94,16 @@ def _stream(
     return ChatCompletionStreamer(chunks, chat.cancel)
 
 
-def answer_completion(host: Host, model_id: str, request: CompletionRequest) -> CompletionResponse:
-    """Continue the prompt as it stands."""
-    if not isinstance(request, CompletionRequest):
-        raise mistyped("request", "a CompletionRequest", request)
+def count_prompt_tokens(
+    host: Host, model_id: str, request: ChatCompletionRequest, tools: Toolset
+) -> int:
+    """The length of a chat's prompt, template, tools and media included."""
+    if not isinstance(request, ChatCompletionRequest):
+        raise mistyped("request", "a ChatCompletionRequest", request)
     refuse_unbuilt("request", fields_of(request))
-    number = host.next_number()
-    if request.tool_schemas or validate_tool_choice(request).mode == "required":
-        raise RequestError(
-            "tool_schemas and tool_choice: a completion has no chat template that could show "
-            "tools to the model; send a ChatCompletionRequest"
-        )
-    if not request.prompt:
-        raise RequestError("Received an empty prompt. Give at least one character")
-    ranked = request.best_of is not None and request.best_of < request.n_choices
-    generation = Generation(
-        prompt=fitted(host.tokenizer.encode_prompt(request.prompt), host, request),
-        params=sampling_params(request, host, number, 0 if ranked else None),
-        choices=request.n_choices,
-        max_tokens=request.max_tokens,
-        stops=tuple(stop_strings(request)),
-        ignore_eos=request.ignore_eos,
-        constraint=_constraint(host, request),
-        continues=True,
-    )
-    return completion_response(
-        host.start(generation),
-        Heading(id=str(number), model=model_id),
-        best_of=request.best_of,
-        prefix=request.prompt if request.echo_prompt else "",
-        suffix=request.suffix or "",
-    )
+    offered = offered_tools(request, tools.of(request, host))
+    prompt = chat_prompt(host, model_id, request, chat_messages(request), offered)
+    return len(prompt.tokens)
 
 
 def prompt_logits(
@@ -147,13 +124,3 @@ def step_counts(host: Host) -> dict[str, int]:
     """What one decode step of one row costs, whatever the machine."""
     counts = worker().call(lambda: count_decode(host.engine.model, host.vocab_size))
     return {name: getattr(counts, name) for name in ("dispatches", "primitives", "waits")}
-
-
-def _constraint(
-    host: Host, request: ChatCompletionRequest | CompletionRequest
-) -> Callable[[], Constraint] | None:
-    """What compiles the request's grammar. Only what is no grammar at all is refused here."""
-    grammar = validate_grammar(request)
-    if grammar is None:
-        return None
-    return partial(host.grammars.compile, grammar, ignore_eos=request.ignore_eos)

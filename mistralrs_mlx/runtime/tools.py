@@ -7,7 +7,9 @@ from typing import Any
 
 from mistralrs_mlx.api.agents import AgenticToolCallRecord
 from mistralrs_mlx.api.functions import summary_of
+from mistralrs_mlx.api.requests import ChatCompletionRequest
 from mistralrs_mlx.api.tools import ToolSchema
+from mistralrs_mlx.api.validation import validate_tool_choice, validate_tools
 from mistralrs_mlx.errors import RequestError
 from mistralrs_mlx.text.parsers.calls import ToolCall
 
@@ -17,6 +19,7 @@ __all__ = [
     "OwnTool",
     "checked_callbacks",
     "follow_up",
+    "offered_tools",
     "run_calls",
     "with_callbacks",
 ]
@@ -52,6 +55,17 @@ def checked_callbacks(callbacks: object) -> Callbacks:
         if not isinstance(name, str) or not callable(callback):
             raise RequestError(f"tool_callbacks[{name!r}] is {callback!r}, not a function")
     return dict(callbacks)
+
+
+def offered_tools(request: ChatCompletionRequest, callbacks: Callbacks) -> list[ToolSchema]:
+    """The tools that the model is told of; raises `RequestError` if those asked for are not."""
+    use = validate_tool_choice(request)
+    tools = with_callbacks(validate_tools(request), callbacks)
+    if use.mode == "required" and not tools:
+        raise RequestError("tool_choice asks for a call, but there are no tool_schemas")
+    if use.name is not None and use.name not in {tool.name for tool in tools}:
+        raise RequestError(f"tool_choice names {use.name!r}, which is not in tool_schemas")
+    return [] if use.mode == "none" else tools
 
 
 def with_callbacks(tools: Sequence[ToolSchema], callbacks: Callbacks) -> list[ToolSchema]:

@@ -8,6 +8,7 @@ from mistralrs_mlx import (
     ChatCompletionChunkResponse,
     ChatCompletionResponse,
     ChunkChoice,
+    CompletionChunkChoice,
     CompletionResponse,
     ResponseLogprob,
     ToolCallResponse,
@@ -24,6 +25,7 @@ __all__ = [
     "completion_answer",
     "counts",
     "fresh_id",
+    "text_choices",
 ]
 
 
@@ -247,9 +249,7 @@ def chat_choices(chunk: ChatCompletionChunkResponse, begun: set[int]) -> list[Ch
     return pieces
 
 
-def completion_answer(
-    responses: list[CompletionResponse], id: str, *, usage: bool = True
-) -> CompletionAnswer:
+def completion_answer(responses: list[CompletionResponse], id: str) -> CompletionAnswer:
     """The answers to all prompts of a completion, their choices numbered through."""
     choices = [choice for response in responses for choice in response.choices]
     return CompletionAnswer(
@@ -262,8 +262,16 @@ def completion_answer(
             for index, choice in enumerate(choices)
         ],
         system_fingerprint=responses[0].system_fingerprint,
-        usage=_sum(responses) if usage else None,
+        usage=_sum(responses),
     )
+
+
+def text_choices(choices: list[CompletionChunkChoice], before: int) -> list[TextChoice]:
+    """Pieces of a completion, numbered behind the choices of the prompts before."""
+    return [
+        TextChoice(index=before + each.index, text=each.text, finish_reason=each.finish_reason)
+        for each in choices
+    ]
 
 
 def _sum(responses: list[CompletionResponse]) -> Counts:

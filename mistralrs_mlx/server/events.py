@@ -1,7 +1,7 @@
 """Server-sent events: a response that grows until its source ends, or until the client leaves."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import ExitStack, suppress
 from typing import TypeVar
 
@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 from .failure import Failure, envelope, failure_of
 from .leaving import departure
 
-__all__ = ["ALIVE", "DONE", "EventStream", "event", "paced"]
+__all__ = ["ALIVE", "DONE", "EventStream", "event", "merged", "paced"]
 
 ALIVE = b": alive\n\n"  # a comment, which clients skip
 DONE = b"data: [DONE]\n\n"
@@ -44,6 +44,26 @@ async def paced(source: AsyncIterator[Item], seconds: float) -> AsyncGenerator[I
         await asyncio.wait({coming})
         if not coming.cancelled():
             coming.exception()  # nobody reads on: what the rest would have failed of is no matter
+
+
+async def merged(
+    sources: Sequence[AsyncIterator[Item]],
+) -> AsyncGenerator[tuple[int, Item]]:
+    """The items of all sources as they come, each with the number of its source."""
+    coming = {asyncio.ensure_future(_next(each)): i for i, each in enumerate(sources)}
+    try:
+        while coming:
+            done, _ = await asyncio.wait(coming, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                number = coming.pop(task)
+                if (found := task.result()) is not None:
+                    coming[asyncio.ensure_future(_next(sources[number]))] = number
+                    yield number, found
+    finally:
+        for task in coming:
+            task.cancel()
+        if coming:
+            await asyncio.wait(coming)
 
 
 class EventStream(Response):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -56,13 +57,12 @@ async def messages(request: Request) -> Response:
 
 
 async def count_tokens(request: Request) -> Response:
-    """Count a prompt's tokens by reading it, which the request that follows then need not."""
+    """Count a prompt's tokens; nothing is generated."""
     body = await body_of(request, COUNT)
     model = model_of(request, body.model)
     chat = chat_request(chat_body(body), media_urls=settings_of(request).media_urls)
-    with gate_of(request).answers(1):
-        response = await unless_gone(request, runner_of(request).chat(chat, model))
-    return json({"input_tokens": response.usage.prompt_tokens})
+    counted = await run_in_threadpool(runner_of(request).count_prompt_tokens, chat, model)
+    return json({"input_tokens": counted})
 
 
 def _whole(response: ChatCompletionResponse) -> dict[str, Any]:
