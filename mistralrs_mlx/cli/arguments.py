@@ -49,7 +49,8 @@ def parser() -> argparse.ArgumentParser:
     _model(bench.add_argument_group("model"))
     _engine(bench.add_argument_group("engine"))
     _measuring(bench.add_argument_group("measuring"))
-    commands.add_parser("doctor", help="show versions, device, memory and missing extras")
+    doctor = commands.add_parser("doctor", help="show versions, device, memory, what is missing")
+    doctor.add_argument("--json", action="store_true", help="the same as JSON")
     return top
 
 
