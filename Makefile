@@ -5,7 +5,7 @@ BIN = .venv/bin
 ASKED := $(value PROMPT)
 export ASKED PYTHON
 
-.PHONY: bench check compare demo dev docs fix golden sabotage setup test
+.PHONY: bench check check-metal compare demo dev dist docs fix golden sabotage setup test
 
 demo: setup  ## answer PROMPT with a small model, downloaded once
 	@$(BIN)/mistralrs-mlx run -m demo --temperature 0 --max-tokens 256 -i "$$ASKED"
@@ -32,8 +32,16 @@ golden: dev  ## rewrite the reference values; needs torch and transformers
 	@$(BIN)/python scripts/make_embedding_goldens.py
 	@$(BIN)/python -m scripts.measure_goldens
 
-docs: dev  ## rewrite the generated tables
-	@$(BIN)/python scripts/make_docs.py
+docs: dev  ## rewrite the generated tables, and build the site into site/
+	@sh scripts/setup.sh docs
+	@$(BIN)/python -m scripts.make_docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+dist: dev  ## build what is published into dist/, install it elsewhere and try it
+	@$(BIN)/python -m scripts.check_release $(ARGS)
+
+check-metal: dev  ## on a Mac: compare the GPU with the CPU; prints a report for an issue
+	@$(BIN)/python -m scripts.check_metal $(ARGS)
 
 bench: setup  ## measure the demo model on this machine; ARGS="-m MODEL" another one
 	@$(BIN)/mistralrs-mlx bench $(ARGS)

@@ -10,6 +10,7 @@ from mistralrs_mlx.models.registry import EMBEDDING, MULTIMODAL, TABLE, Entry
 from mistralrs_mlx.quant.isq import TYPES
 from mistralrs_mlx.quant.spec import Spec
 from scripts.api_tables import fragments
+from scripts.measure_quantization import MEASURED
 
 __all__ = ["pages"]
 
@@ -27,11 +28,12 @@ def main() -> None:
 
 def pages() -> dict[str, str]:
     """Path and text of every page that is made, or has parts that are."""
-    parts = {"models": _kinds(), **fragments()}
+    parts = {"models": _kinds(), "quantization": _quantization(), **fragments()}
     return {
         "README.md": _filled("README.md", parts),
         "docs/api.md": _filled("docs/api.md", parts),
         "docs/isq.md": _isq(),
+        "docs/quantization.md": _filled("docs/quantization.md", parts),
         "docs/supported-models.md": _models(),
     }
 
@@ -84,6 +86,29 @@ def _isq() -> str:
         "output layer get the finer one.",
         ["| name | layers | embeddings and head |", "|---|---|---|", *rows],
     )
+
+
+def _quantization() -> str:
+    """What scripts/measure_quantization.py has measured."""
+    told = json.loads(MEASURED.read_text(encoding="utf-8"))
+    rows = [
+        f"| {_width(row['isq'])} | {row['megabytes']:.0f} MB | {row['perplexity']:.1f} "
+        f"| {row['decode_tokens_per_second']:.1f} tokens/s |"
+        for row in told["rows"]
+    ]
+    return "\n".join(
+        [
+            f"SmolLM2-135M, the demo model, on {told['machine']}:",
+            "",
+            "| `in_situ_quant` | weights | perplexity | decode |",
+            "|---|--:|--:|--:|",
+            *rows,
+        ]
+    )
+
+
+def _width(name: str | None) -> str:
+    return f'`"{name}"`' if name else "none: as the file has it, Q4_1"
 
 
 def _layout(spec: Spec) -> str:

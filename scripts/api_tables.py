@@ -1,0 +1,171 @@
+"""The generated parts of docs/api.md: signatures and docstrings as Markdown tables."""
+
+import inspect
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import mistralrs_mlx
+from mistralrs_mlx import (
+    Architecture,
+    ChatCompletionRequest,
+    CompletionRequest,
+    EmbeddingArchitecture,
+    EmbeddingRequest,
+    MultimodalArchitecture,
+    Runner,
+    WebSearchOptions,
+    Which,
+)
+from mistralrs_mlx.api import responses
+from mistralrs_mlx.api.wire import WireEnum, members
+from mistralrs_mlx.models.registry import TABLE
+from mistralrs_mlx.unbuilt import REQUEST, RUNNER, WHICH, UnbuiltMethods
+
+__all__ = ["REQUESTS", "SELECTORS", "fragments", "words"]
+
+WORDS: dict[str, dict[str, str]] = tomllib.loads(
+    Path(__file__).with_name("api_words.toml").read_text(encoding="utf-8")
+)
+SELECTORS = (Which.Plain, Which.GGUF, Which.MultimodalPlain, Which.Embedding)
+OTHERS = (
+    *("Lora", "XLora", "LoraGGUF", "XLoraGGUF", "GGML", "LoraGGML", "XLoraGGML"),
+    *("DiffusionPlain", "Speech"),
+)
+REQUESTS = (ChatCompletionRequest, CompletionRequest, EmbeddingRequest, WebSearchOptions)
+MODULE = re.compile(r"\b(?:[a-z_]+\.)+(?=[A-Z])|\b(?:collections\.abc|typing|os|numpy)\.")
+UNBUILT: Mapping[str, Mapping[str, tuple[tuple[object, ...], str]]] = {
+    "Which": WHICH,
+    "Runner": RUNNER,
+    "Request": REQUEST,
+}
+
+
+def fragments() -> dict[str, str]:
+    """Every generated part, by the name that a page calls it by."""
+    return {
+        "selectors": "\n".join(_section(kind) for kind in SELECTORS),
+        "other selectors": ", ".join(f"`Which.{name}`" for name in OTHERS),
+        "architectures": _architectures(Architecture),
+        "multimodal architectures": _architectures(MultimodalArchitecture),
+        "embedding architectures": _architectures(EmbeddingArchitecture),
+        "runner arguments": _parameters(Runner, "Runner"),
+        "runner methods": _methods(models=False),
+        "model methods": _methods(models=True),
+        "unbuilt methods": ", ".join(f"`{name}`" for name in _public(UnbuiltMethods)),
+        **{f"request {kind.__name__}": _parameters(kind, "Request") for kind in REQUESTS},
+        "responses": "\n".join(_response(name) for name in responses.__all__),
+        "names": ", ".join(f"`{name}`" for name in sorted(mistralrs_mlx.__all__)),
+    }
+
+
+def words(kind: type, name: str) -> str | None:
+    """What a parameter of a class means, if that is written down."""
+    homes = ["Which"] if issubclass(kind, Which) else [kind.__name__]
+    if kind is CompletionRequest:
+        homes.append(ChatCompletionRequest.__name__)
+    return next((WORDS[home][name] for home in homes if name in WORDS.get(home, {})), None)
+
+
+def _section(kind: type) -> str:
+    path = kind.__qualname__
+    return f"### `{path}`\n\n{_told(kind)}\n\n{_parameters(kind, 'Which')}\n"
+
+
+def _parameters(kind: type, family: str) -> str:
+    rows = ["| parameter | type | default | |", "|---|---|---|---|"]
+    found = list(inspect.signature(kind).parameters.values())
+    positional = sum(each.kind is not each.KEYWORD_ONLY for each in found)
+    for place, each in enumerate(found):
+        only = "Keyword only. " if place == positional and place else ""
+        rows.append(
+            f"| `{each.name}` | {_type(each.annotation)} | {_default(each)} "
+            f"| {only}{_meaning(kind, family, each.name)} |"
+        )
+    return "\n".join(rows)
+
+
+def _meaning(kind: type, family: str, name: str) -> str:
+    """Its words, and whether it is built."""
+    meaning = words(kind, name) or ""
+    unbuilt = UNBUILT[family].get(name)
+    return f"{meaning} *Not built yet: {unbuilt[1]}.*" if unbuilt else meaning
+
+
+def _type(annotation: Any) -> str:
+    name = annotation.__name__ if isinstance(annotation, type) else repr(annotation)
+    name = MODULE.sub("", name).replace("NoneType", "None")
+    name = re.sub(r"Optional\[(.+)\]$", r"\1 | None", name)
+    name = re.sub(r"^Union\[(.+)\]$", lambda found: _alternatives(found[1]), name)
+    return f"`{name}`".replace("|", "\\|")
+
+
+def _alternatives(names: str) -> str:
+    """`str, dict[str, Any], None` -> `str | dict[str, Any] | None`."""
+    return re.sub(r",\s*(?![^\[]*\])", " | ", names)
+
+
+def _default(parameter: inspect.Parameter) -> str:
+    if parameter.default is parameter.empty:
+        return "needed"
+    return "unset" if "factory" in repr(parameter.default) else f"`{parameter.default!r}`"
+
+
+def _architectures(enum: type[WireEnum]) -> str:
+    """Members, and what `config.json` says for those that are here."""
+    rows = ["| member | as a string | runs here as |", "|---|---|---|"]
+    for each in members(enum):
+        here = [f"`{entry.name}`" for entry in TABLE if entry.member == repr(each)]
+        rows.append(f"| `{each!r}` | `{each.value}` | {', '.join(here) or 'not yet'} |")
+    return "\n".join(rows)
+
+
+def _methods(*, models: bool) -> str:
+    """Those that manage models, or all others that are built."""
+    found = {**_public(Runner)}
+    for name in _public(UnbuiltMethods):
+        del found[name]
+    return "\n".join(
+        f"#### `{name}{_signature(method)}`\n\n{_told(method)}\n"
+        for name, method in found.items()
+        if models == ("model" in name and not name.startswith("send_"))
+    )
+
+
+def _public(kind: type) -> dict[str, Callable[..., Any]]:
+    return {
+        name: member
+        for base in reversed(kind.__mro__[:-1])
+        for name, member in vars(base).items()
+        if inspect.isfunction(member) and not name.startswith("_")
+    }
+
+
+def _signature(method: Callable[..., Any]) -> str:
+    """As one writes a call: names, and defaults where there are any."""
+    parts, only = [], False
+    for each in list(inspect.signature(method).parameters.values())[1:]:
+        if each.kind is each.KEYWORD_ONLY and not only:
+            parts.append("*")
+            only = True
+        needed = each.default is each.empty
+        parts.append(each.name if needed else f"{each.name}={each.default!r}")
+    return f"({', '.join(parts)})"
+
+
+def _response(name: str) -> str:
+    kind = getattr(responses, name)
+    rows = [
+        f"| `{each.name}` | {_type(each.annotation)} |"
+        for each in inspect.signature(kind).parameters.values()
+    ]
+    return "\n".join(
+        [f"### `{name}`", "", _told(kind), "", "| field | type |", "|---|---|", *rows, ""]
+    )
+
+
+def _told(documented: Any) -> str:
+    """Its docstring, as paragraphs."""
+    return inspect.getdoc(documented) or ""
