@@ -21,7 +21,7 @@ from mistralrs_mlx.runtime.completions import (
 )
 from mistralrs_mlx.runtime.embedding import AnyHost, answer_embedding, text_host
 from mistralrs_mlx.runtime.host import Host
-from mistralrs_mlx.runtime.progress import Progress
+from mistralrs_mlx.runtime.progress import Watcher
 from mistralrs_mlx.runtime.requests import (
     answer_chat,
     answer_chat_async,
@@ -87,13 +87,17 @@ class Runner(UnbuiltMethods):
         pa_gpu_mem: int | None = None,
         pa_gpu_mem_usage: float | None = None,
         pa_ctxt_len: int | None = None,
-        progress: Progress | None = None,
+        progress: Watcher = None,
     ) -> None:
         """Load a model. Arguments are those of all eras of mistral.rs.
 
-        `progress(stage, done, total)` is told about `"download"` and `"load"` in bytes and about
-        `"prefill"` in tokens; it may be called from another thread. Raises `ValueError` for
-        whatever cannot be loaded, `NotImplementedError` for an argument that is not built yet.
+        A download or a load that takes longer than a second shows a bar on a terminal and in a
+        notebook; `progress=False` shows none. A function `progress(stage, done, total)` is told
+        instead, about `"download"` and `"load"` in bytes and about `"prefill"` in tokens; it may be
+        called from another thread.
+
+        Raises `ValueError` for whatever cannot be loaded, `NotImplementedError` for an argument
+        that is not built yet.
 
         `prompt_lookup` is an extension: up to so many tokens are copied from the text where it
         repeats itself, and checked in one pass.

@@ -3,7 +3,6 @@
 import argparse
 import json
 import platform
-import sys
 import time
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -17,7 +16,6 @@ from mistralrs_mlx import Runner, __version__
 
 from .measure import Batch, Single, batch, single
 from .model import runner_of
-from .progress import Bar
 
 __all__ = ["bench"]
 
@@ -51,10 +49,7 @@ def bench(options: argparse.Namespace) -> None:
 def _measured(options: argparse.Namespace) -> Report:
     mx.reset_peak_memory()
     began = time.perf_counter()
-    with Bar() as bar:
-        shown = bar if sys.stderr.isatty() else None
-        runner = runner_of(options, shown, prefix_cache_n=0, max_seqs=max(options.rows))
-    with runner:
+    with runner_of(options, prefix_cache_n=0, max_seqs=max(options.rows)) as runner:
         loaded = time.perf_counter() - began, mx.get_peak_memory(), mx.get_active_memory()
         mx.reset_peak_memory()
         alone = single(

@@ -7,16 +7,14 @@ from typing import Any
 import mistralrs_mlx
 from mistralrs_mlx import Runner, Which
 
-from .progress import Bar
-
 __all__ = ["given", "runner_of", "which_of"]
 
 DEMO = "demo"
 
 
-def runner_of(options: argparse.Namespace, progress: Bar | None, **defaults: Any) -> Runner:
+def runner_of(options: argparse.Namespace, **defaults: Any) -> Runner:
     """Load it. The `defaults` hold where the options say nothing."""
-    which = which_of(options, progress)
+    which = which_of(options)
     settings = defaults | given(
         chat_template=options.chat_template,
         jinja_explicit=options.jinja_explicit,
@@ -25,12 +23,12 @@ def runner_of(options: argparse.Namespace, progress: Bar | None, **defaults: Any
         seed=options.seed,
         token_source=options.token_source,
     )
-    return Runner(which=which, progress=progress, **settings)
+    return Runner(which=which, **settings)
 
 
-def which_of(options: argparse.Namespace, progress: Bar | None) -> Which:
+def which_of(options: argparse.Namespace) -> Which:
     """What to load."""
-    return _gguf(options, progress) if _is_gguf(options) else _plain(options)
+    return _gguf(options) if _is_gguf(options) else _plain(options)
 
 
 def _is_gguf(options: argparse.Namespace) -> bool:
@@ -50,10 +48,10 @@ def _plain(options: argparse.Namespace) -> Which:
     return Which.Plain(model_id=options.model_id, **settings)
 
 
-def _gguf(options: argparse.Namespace, progress: Bar | None) -> Which:
+def _gguf(options: argparse.Namespace) -> Which:
     if options.arch is not None:
         raise ValueError("--arch does not go with a GGUF file, which names its architecture")
-    folder, name = _location(options, progress)
+    folder, name = _location(options)
     settings = given(
         tok_model_id=options.tok_model_id,
         tokenizer_json=options.tokenizer,
@@ -64,10 +62,10 @@ def _gguf(options: argparse.Namespace, progress: Bar | None) -> Which:
     return Which.GGUF(quantized_model_id=folder, quantized_filename=name, **settings)
 
 
-def _location(options: argparse.Namespace, progress: Bar | None) -> tuple[str, str | list[str]]:
+def _location(options: argparse.Namespace) -> tuple[str, str | list[str]]:
     """The folder or hub id of a GGUF file, and its name there."""
     if options.quantized_file is None:
-        demo = mistralrs_mlx.demo_model(progress=progress)
+        demo = mistralrs_mlx.demo_model()
         return demo.quantized_model_id, demo.quantized_filename
     if options.model_id is not None:
         return options.model_id, options.quantized_file

@@ -6,7 +6,6 @@ import sys
 from .answer import Sampling, show
 from .chat import Chat
 from .model import runner_of
-from .progress import Bar
 
 __all__ = ["run"]
 
@@ -15,8 +14,7 @@ def run(options: argparse.Namespace) -> None:
     """Load the model that the options name, then answer or chat."""
     prompt = _prompt(options)
     sampling = _sampling(options)
-    with Bar() as bar:
-        runner = runner_of(options, bar if sys.stderr.isatty() else None)
+    runner = runner_of(options)
     if prompt is None:
         Chat(runner, sampling).loop()
         return

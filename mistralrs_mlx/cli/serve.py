@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from mistralrs_mlx import Runner, Which
 
 from .model import given, runner_of, which_of
-from .progress import Bar
 
 if TYPE_CHECKING:
     from mistralrs_mlx.server import Config, Settings
@@ -29,10 +28,7 @@ def serve(options: argparse.Namespace) -> None:
 
     config = None if options.config is None else read_config(options.config)
     settings = _settings(options, config)
-    with Bar() as bar:
-        progress = bar if sys.stderr.isatty() else None
-        runner = _named(options, progress) if config is None else _listed(options, config, progress)
-    with runner:
+    with _named(options) if config is None else _listed(options, config) as runner:
         print(f"http://{settings.host}:{settings.port}/v1", file=sys.stderr)
         for model in runner.list_models():
             print(f"  {model}", file=sys.stderr)
@@ -56,18 +52,18 @@ def _settings(options: argparse.Namespace, config: "Config | None") -> "Settings
     )
 
 
-def _named(options: argparse.Namespace, progress: Bar | None) -> Runner:
+def _named(options: argparse.Namespace) -> Runner:
     """The models of the command line; what is said of a model holds for all of them."""
     first, *others = (_of(options, name) for name in options.model_id or [None])
     if others and options.quantized_file is not None:
         raise ValueError("--quantized-file goes with one model; name several in a --config file")
-    runner = runner_of(first, progress)
+    runner = runner_of(first)
     for each in others:
-        _add(runner, which_of(each, progress), _ways(options))
+        _add(runner, which_of(each), _ways(options))
     return runner
 
 
-def _listed(options: argparse.Namespace, config: "Config", progress: Bar | None) -> Runner:
+def _listed(options: argparse.Namespace, config: "Config") -> Runner:
     """The models of the file; the options of the engine go before what it says."""
     from mistralrs_mlx.server import which_of as which_of_entry
 
@@ -89,7 +85,7 @@ def _listed(options: argparse.Namespace, config: "Config", progress: Bar | None)
         token_source=options.token_source or shared.token_source,
     )
     whiches = [which_of_entry(model) for model in config.models]
-    runner = Runner(which=whiches[0], progress=progress, **settings, **ways[0])
+    runner = Runner(which=whiches[0], **settings, **ways[0])
     for which, way in zip(whiches[1:], ways[1:], strict=True):
         _add(runner, which, way)
     if config.default_model_id is not None:

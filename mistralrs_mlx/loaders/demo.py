@@ -153,9 +153,12 @@ def _watch(
     with subprocess.Popen(
         command, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=output
     ) as process:
-        while process.poll() is None:
-            told(min(_written(folder), WHEEL_BYTES), WHEEL_BYTES)
-            time.sleep(0.1)
+        try:
+            while process.poll() is None:
+                told(min(_written(folder), WHEEL_BYTES), WHEEL_BYTES)
+                time.sleep(0.1)
+        finally:  # a Ctrl-C in a notebook reaches only its kernel
+            process.kill()
 
 
 def _written(folder: Path) -> int:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import mlx.core as mx
@@ -43,7 +43,7 @@ from .caching import Caching
 from .drafting import Drafting, check_vocabulary, draft_model, prompt_lookup
 from .embedding import AnyHost, EmbeddingHost
 from .host import Host
-from .progress import Progress
+from .progress import Telling, Watcher, function_of, telling
 from .senses import Senses, processor_of, reading_of
 
 __all__ = ["Opening"]
@@ -67,10 +67,11 @@ class Opening:
     jinja_explicit: str | None
     in_situ_quant: str | int | None
     seed: int
-    progress: Progress | None
+    progress: Watcher
     memory: Goal
     caching: Caching = Caching()  # noqa: RUF009 (frozen)
     drafting: Drafting = Drafting()  # noqa: RUF009 (frozen)
+    told: Telling = Telling(None)  # noqa: RUF009 (of no load yet)
 
     @property
     def model_id(self) -> str:
@@ -79,7 +80,10 @@ class Opening:
 
     def __call__(self) -> AnyHost:
         """Read the files, build the texts and load the weights on the engine's thread."""
-        which = _built(self.which)
+        with telling(self.progress) as told:
+            return replace(self, told=told)._opened(_built(self.which))
+
+    def _opened(self, which: WhichText | WhichEmbedding) -> AnyHost:
         return self._embedding(which) if isinstance(which, WhichEmbedding) else self._text(which)
 
     def _text(self, which: WhichText) -> Host:
@@ -107,7 +111,7 @@ class Opening:
             context_length=loaded.context_length,
             vocab_size=loaded.model.vocab_size,
             seed=self.seed,
-            progress=self.progress,
+            progress=function_of(self.progress),
             senses=None if senses is None else senses(loaded.model),
         )
 
@@ -179,6 +183,7 @@ class Opening:
             reading=_reading(which, loaded.model),
             compiled=_compiles(loaded.model),
         )
+        self.told.check()
         worker().attach(engine)
         return loaded, engine
 
@@ -238,12 +243,7 @@ class Opening:
 
     def _stage(self, stage: str) -> Callable[[int, int | None], None]:
         """Where a loader reports how far it is, in bytes."""
-
-        def told(done: int, total: int | None) -> None:
-            if self.progress is not None:
-                self.progress(stage, done, total)
-
-        return told
+        return lambda done, total: self.told(stage, done, total)
 
     def _load_progress(self) -> Callable[[int, int, str], None]:
         told = self._stage("load")

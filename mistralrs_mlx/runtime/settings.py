@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from mistralrs_mlx.api.checks import PATH, TEXT, Rule, either, rule, whole
+from mistralrs_mlx.api.checks import PATH, TEXT, Rule, either, mistyped, rule, whole
 from mistralrs_mlx.engine.goal import checked_goal
 
 from .caching import checked_caching
@@ -36,6 +36,14 @@ MEMORY = ("pa_gpu_mem", "pa_gpu_mem_usage", "pa_ctxt_len")
 CACHING = ("no_kv_cache", "pa_blk_size", "pa_cache_type", "paged_attn", "no_paged_attn")
 DRAFTING = ("which_draft", "speculative_gamma", "prompt_lookup", "no_kv_cache")
 FLAG, NUMBER, FILE = rule(bool), rule(int | None), either(PATH, rule(type(None)))
+
+
+def _watcher(name: str, value: Any) -> Any:
+    if value is None or value is False or callable(value):
+        return value
+    raise mistyped(name, "a function, False or None", value)
+
+
 TYPES: Mapping[str, Rule] = {  # of those that nothing else checks
     "max_seqs": whole(1),
     "no_kv_cache": FLAG,
@@ -49,6 +57,7 @@ TYPES: Mapping[str, Rule] = {  # of those that nothing else checks
     "enable_search": FLAG,
     "speculative_gamma": NUMBER,
     "prompt_lookup": whole(),
+    "progress": Rule(expected="a function, False or None", accept=_watcher),
 }
 
 

@@ -18,7 +18,7 @@ def runner(monkeypatch: pytest.MonkeyPatch) -> ScriptedRunner:
     scripted = ScriptedRunner()
     demo = Which.GGUF(quantized_model_id="/cache", quantized_filename="demo.gguf")
     monkeypatch.setattr("mistralrs_mlx.cli.model.Runner", scripted)
-    monkeypatch.setattr("mistralrs_mlx.demo_model", lambda progress=None: demo)
+    monkeypatch.setattr("mistralrs_mlx.demo_model", lambda: demo)
     return scripted
 
 

@@ -1,0 +1,145 @@
+"""What is drawn on a terminal and in a notebook while a model comes, and that it goes away."""
+
+import contextlib
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from mistralrs_mlx import Runner, Which
+from mistralrs_mlx.runtime.bars import Bar, Notebook, Terminal, seen_bar
+from mistralrs_mlx.runtime.progress import telling
+from tests.runtime.asking import chat
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Displayed:
+    """What a notebook shows below a cell: one output, replaced by every update."""
+
+    def __init__(self) -> None:
+        self.outputs: list[dict[str, str]] = []
+
+    def display(self, data: dict[str, str], **_: Any) -> "Displayed":
+        self.outputs.append(data)
+        return self
+
+    def update(self, data: dict[str, str], **_: Any) -> None:
+        self.outputs[-1] = data
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def console() -> Console:
+    return Console(file=io.StringIO(), force_terminal=True, width=80)
+
+
+@pytest.fixture
+def bar(console: Console, clock: Clock) -> Bar:
+    return Bar(Terminal(console), clock)
+
+
+def drawn(console: Console) -> str:
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_a_stage_that_lasts_is_drawn(bar: Bar, console: Console, clock: Clock) -> None:
+    bar("download", 0, 98_362_432)
+    assert drawn(console) == ""
+    clock.now = 1.0
+    bar("download", 10_000_000, 98_362_432)
+    assert "download" in drawn(console)
+    assert "10.0/98.4 MB" in drawn(console)
+
+
+def test_a_stage_that_is_done_soon_is_not_drawn(bar: Bar, console: Console, clock: Clock) -> None:
+    bar("load", 1, 5)
+    clock.now = 9.0
+    bar("load", 5, 5)
+    assert drawn(console) == ""
+
+
+def test_each_stage_may_take_its_second(bar: Bar, console: Console, clock: Clock) -> None:
+    for clock.now, stage in enumerate(["download", "load"]):
+        bar(stage, 1, 5)
+    assert drawn(console) == ""
+
+
+def test_reading_a_prompt_draws_nothing(bar: Bar, console: Console, clock: Clock) -> None:
+    for clock.now in (0.0, 5.0):
+        bar("prefill", 1, 5)
+    assert drawn(console) == ""
+
+
+def test_the_bar_goes_with_its_stage(bar: Bar, console: Console, clock: Clock) -> None:
+    for clock.now in (0.0, 2.0):
+        bar("download", 1, 5)
+    assert console._live_stack
+    bar("load", 1, 5)
+    assert not console._live_stack
+
+
+def test_the_bar_goes_when_the_load_fails(
+    bar: Bar, console: Console, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mistralrs_mlx.runtime.progress.seen_bar", lambda: bar)
+    with contextlib.suppress(ValueError), telling(None) as told:
+        for clock.now in (0.0, 2.0):
+            told("load", 1, 5)
+        raise ValueError
+    assert "load" in drawn(console)
+    assert not console._live_stack
+
+
+def test_a_notebook_keeps_one_line_of_all_that_was_drawn(clock: Clock) -> None:
+    displayed = Displayed()
+    bar = Bar(Notebook(displayed.display), clock)
+    for clock.now in range(4):
+        bar("load", int(clock.now) * 10**9, 3 * 10**9)
+    assert 'max="3000000000"' in displayed.outputs[0]["text/html"]
+    bar.close()
+    assert displayed.outputs == [{"text/plain": "load: 3.0 GB in 3.0 s"}]
+
+
+def test_a_load_that_was_broken_off_says_how_far_it_was(clock: Clock) -> None:
+    displayed = Displayed()
+    bar = Bar(Notebook(displayed.display), clock)
+    for clock.now in (0.0, 2.0):
+        bar("load", 12_300_000, 98_362_432)
+    bar.close()
+    assert displayed.outputs == [{"text/plain": "load: 12.3 of 98.4 MB in 2.0 s"}]
+
+
+def test_nobody_looks_at_a_pipe() -> None:
+    assert seen_bar() is None
+
+
+def test_a_terminal_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr", type("Tty", (io.StringIO,), {"isatty": lambda self: True})())
+    assert seen_bar() is not None
+
+
+@pytest.mark.parametrize("progress", [False, lambda *_: None])
+def test_no_bar_is_looked_for_where_progress_says_otherwise(
+    progress: Any, tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mistralrs_mlx.runtime.progress.seen_bar", lambda: pytest.fail("looked"))
+    with Runner(Which.Plain(model_id=str(tiny_llama)), progress=progress) as runner:
+        assert chat(runner).usage.completion_tokens
+
+
+@pytest.mark.parametrize("progress", [True, 1, "bar"])
+def test_progress_of_another_type_is_refused(progress: Any) -> None:
+    with pytest.raises(TypeError, match="must be a function, False or None"):
+        Runner(Which.Plain(model_id="nowhere"), progress=progress)
