@@ -20,11 +20,13 @@ __all__ = [
     "ChatChunk",
     "CompletionAnswer",
     "Counts",
+    "Token",
     "chat_answer",
     "chat_choices",
     "completion_answer",
     "counts",
     "fresh_id",
+    "logprob_of",
     "text_choices",
 ]
 
@@ -274,6 +276,17 @@ def text_choices(choices: list[CompletionChunkChoice], before: int) -> list[Text
     ]
 
 
+def logprob_of(token: ResponseLogprob) -> Token:
+    """A token of the answer, as OpenAI has it."""
+    likely = [
+        LikelyToken(
+            token=each.bytes or "", logprob=each.logprob, bytes=list((each.bytes or "").encode())
+        )
+        for each in token.top_logprobs
+    ]
+    return Token(token=token.token, logprob=token.logprob, bytes=token.bytes, top_logprobs=likely)
+
+
 def _sum(responses: list[CompletionResponse]) -> Counts:
     if len(responses) == 1:
         return counts(responses[0].usage)
@@ -313,17 +326,7 @@ def _calls(calls: list[ToolCallResponse] | None, *, numbered: bool = False) -> l
 
 
 def _list(tokens: list[ResponseLogprob] | None) -> TokenList | None:
-    return None if tokens is None else TokenList(content=[_token(each) for each in tokens])
-
-
-def _token(token: ResponseLogprob) -> Token:
-    likely = [
-        LikelyToken(
-            token=each.bytes or "", logprob=each.logprob, bytes=list((each.bytes or "").encode())
-        )
-        for each in token.top_logprobs
-    ]
-    return Token(token=token.token, logprob=token.logprob, bytes=token.bytes, top_logprobs=likely)
+    return None if tokens is None else TokenList(content=[logprob_of(each) for each in tokens])
 
 
 def _records(response: ChatCompletionResponse) -> list[Record] | None:

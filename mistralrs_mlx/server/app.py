@@ -34,6 +34,8 @@ from .management import (
 )
 from .messages import count_tokens, messages
 from .metrics import Metrics
+from .responses.routes import ROUTES as RESPONSES
+from .responses.store import Store
 from .settings import Settings
 from .tokens import detokenize, tokenize
 
@@ -53,6 +55,7 @@ ROUTES = [
     Route("/v1/models/reload", reload_model, methods=["POST"]),
     Route("/v1/models/status", status_of_model, methods=["POST"]),
     Route("/v1/models/{model:path}", model_card),
+    *RESPONSES,
     Route("/v1/messages", messages, methods=["POST"]),
     Route("/v1/messages/count_tokens", count_tokens, methods=["POST"]),
     Route("/tokenize", tokenize, methods=["POST"]),
@@ -81,10 +84,11 @@ def application(runner: Runner, settings: Settings | None = None) -> Starlette:
             Gone: shown,
             Exception: shown,
         },
-        lifespan=_threads,
+        lifespan=_living,
     )
     app.state.runner, app.state.settings, app.state.metrics = runner, settings, measured
     app.state.gate = Gate(most=settings.max_requests, most_at_once=settings.max_choices)
+    app.state.responses = Store(most=settings.max_stored, most_bytes=settings.max_stored_bytes)
     app.state.started = int(time.time())
     return app
 
@@ -99,10 +103,16 @@ def _cors(settings: Settings) -> list[Middleware]:
 
 
 @asynccontextmanager
-async def _threads(app: Starlette) -> AsyncGenerator[None]:
-    """A thread for every answer that may be under way: each only waits for its next token."""
+async def _living(app: Starlette) -> AsyncGenerator[None]:
+    """A thread for every answer that may be under way: each only waits for its next token.
+
+    At the end, what is answered in the background ends.
+    """
     count = app.state.settings.max_requests + SPARE_THREADS
     threads = ThreadPoolExecutor(max_workers=count, thread_name_prefix="answer")
     asyncio.get_running_loop().set_default_executor(threads)
     current_default_thread_limiter().total_tokens = count
-    yield
+    try:
+        yield
+    finally:
+        await app.state.responses.close()

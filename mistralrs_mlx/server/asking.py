@@ -15,7 +15,7 @@ from mistralrs_mlx import (
 from .bodies import ChatBody, CompletionBody, JsonObject, JsonSchema, Sampled, WebSearch
 from .failure import Failure
 
-__all__ = ["chat_request", "completion_requests", "made"]
+__all__ = ["chat_request", "completion_requests", "made", "refused"]
 
 Made = TypeVar("Made")
 SAME = [  # fields of bodies and requests that have one name and one meaning
@@ -77,7 +77,7 @@ def completion_requests(body: CompletionBody) -> list[CompletionRequest]:
     """What the completion body asks for: a request for each prompt."""
     _check_streaming(body)
     if body.logprobs is not None:
-        raise _refused("logprobs", "completions have none; chats do")
+        raise refused("logprobs", "completions have none; chats do")
     best_of = body.best_of or 1
     wanted = body.n or 1
     if body.best_of is not None and best_of < wanted:
@@ -95,6 +95,11 @@ def completion_requests(body: CompletionBody) -> list[CompletionRequest]:
         )
         for prompt in _prompts(body)
     ]
+
+
+def refused(name: str, reason: str) -> Failure:
+    """The failure of a field that asks for what is not there."""
+    return Failure(400, f"{name} is not supported: {reason}", parameter=name, code="unsupported")
 
 
 def _sampling(body: Sampled) -> dict[str, Any]:
@@ -118,7 +123,7 @@ def _grammar(body: Sampled) -> dict[str, Any]:
     form = body.response_format
     if body.grammar is not None:
         if isinstance(form, JsonObject | JsonSchema):
-            raise _refused("grammar", "it does not go with response_format; send one of them")
+            raise refused("grammar", "it does not go with response_format; send one of them")
         return {"grammar": body.grammar.value, "grammar_type": body.grammar.type}
     if isinstance(form, JsonObject):
         return {"grammar": {"type": "object"}, "grammar_type": "json_schema"}
@@ -203,9 +208,9 @@ def _prompts(body: CompletionBody) -> list[str]:
         return [body.prompt]
     texts = [prompt for prompt in body.prompt if isinstance(prompt, str)]
     if len(texts) < len(body.prompt):
-        raise _refused("prompt", "completions continue texts, not lists of tokens")
+        raise refused("prompt", "completions continue texts, not lists of tokens")
     if not texts:
-        raise _refused("prompt", "there is none in the list")
+        raise refused("prompt", "there is none in the list")
     return texts
 
 
@@ -215,14 +220,14 @@ def _refuse_neighbours(body: ChatBody) -> None:
     for name, (neutral, reason) in NEUTRAL.items():
         value = getattr(body, name)
         if value is not None and value not in neutral:
-            raise _refused(name, reason)
+            raise refused(name, reason)
     if body.top_logprobs is not None and not body.logprobs:
-        raise _refused("top_logprobs", "it needs logprobs=true")
+        raise refused("top_logprobs", "it needs logprobs=true")
 
 
 def _check_streaming(body: Sampled) -> None:
     if body.stream_options is not None and not body.stream:
-        raise _refused("stream_options", "it goes only with stream=true")
+        raise refused("stream_options", "it goes only with stream=true")
 
 
 def _check_media(messages: object, *, media_urls: bool) -> None:
@@ -250,7 +255,3 @@ def _check_part(part: Mapping[str, Any], *, media_urls: bool) -> None:
     wanted = "a data: URL"
     hint = ", or an http(s) one" if media_urls else "; --media-urls lets the server fetch others"
     raise Failure(400, f"{kind} must be {wanted}{hint}", parameter="messages")
-
-
-def _refused(name: str, reason: str) -> Failure:
-    return Failure(400, f"{name} is not supported: {reason}", parameter=name, code="unsupported")

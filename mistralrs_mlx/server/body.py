@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 from .failure import Failure, Gone
 from .settings import Settings
 
-__all__ = ["body_of"]
+__all__ = ["body_of", "parameter_of"]
 
 Body = TypeVar("Body")
 PATH = re.compile(r"`\$\.?([^`]*)`$")
@@ -27,11 +27,19 @@ async def body_of(request: Request, reader: msgspec.json.Decoder[Body]) -> Body:
     try:
         return reader.decode(content)
     except msgspec.ValidationError as error:
-        raise Failure(400, str(error), parameter=_parameter(str(error))) from None
+        raise Failure(400, str(error), parameter=parameter_of(str(error))) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Failure(400, f"the body is not JSON: {error}") from None
     except RecursionError:
         raise Failure(400, "the body is nested too deeply") from None
+
+
+def parameter_of(message: str) -> str | None:
+    """The field that a complaint of msgspec is about."""
+    if (unknown := UNKNOWN.search(message)) is not None:
+        return unknown[1]
+    found = PATH.search(message)
+    return (found[1] or None) if found else None
 
 
 async def _read(request: Request, settings: Settings) -> bytes:
@@ -57,11 +65,3 @@ async def _read(request: Request, settings: Settings) -> bytes:
 def _too_large(settings: Settings) -> Failure:
     message = f"the body is larger than {settings.max_body} bytes"
     return Failure(413, message, headers={"Connection": "close"})
-
-
-def _parameter(message: str) -> str | None:
-    """The field that a complaint of msgspec is about."""
-    if (unknown := UNKNOWN.search(message)) is not None:
-        return unknown[1]
-    found = PATH.search(message)
-    return (found[1] or None) if found else None

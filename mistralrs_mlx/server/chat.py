@@ -21,7 +21,7 @@ from .leaving import unless_gone
 from .metrics import Metrics
 from .replies import gate_of, json, metrics_of, model_of, runner_of, settings_of
 
-__all__ = ["Chunks", "begun", "chat_completions"]
+__all__ = ["Chunks", "begun", "chat_completions", "opened"]
 
 CHAT = msgspec.json.Decoder(ChatBody)  # made here: a type that is none fails at once
 
@@ -59,12 +59,19 @@ async def begun(
 ) -> tuple[Chunks, ChatCompletionChunkResponse | None]:
     """The chunks to come and the first one, or None for it while a long prompt is read."""
     began = time.monotonic()
-    stream: Any = await runner_of(request).chat(chat, model)
-    stack.callback(stream.close)
-    chunks = paced(stream, settings_of(request).keep_alive_seconds)
+    chunks = await opened(request, chat, model, stack)
     first = await anext(chunks, None)
     metrics_of(request).first_token_seconds.add(time.monotonic() - began)
     return chunks, first
+
+
+async def opened(
+    request: Request, chat: ChatCompletionRequest, model: str, stack: ExitStack
+) -> Chunks:
+    """The chunks to come of a chat that is started. Each is None while none comes for a while."""
+    stream: Any = await runner_of(request).chat(chat, model)
+    stack.callback(stream.close)
+    return paced(stream, settings_of(request).keep_alive_seconds)
 
 
 @dataclass

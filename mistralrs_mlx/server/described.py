@@ -24,6 +24,9 @@ from .bodies import (
 from .embeddings import Vectors
 from .failure import Envelope
 from .management import Cards, ModelStatus
+from .responses.answers import Answer, Deleted, Items
+from .responses.bodies import ResponsesBody
+from .responses.queries import ItemsQuery, Query, ResponseQuery
 from .tokens import Detokenized, Tokenized
 
 __all__ = ["chat_page", "description", "openapi"]
@@ -39,6 +42,7 @@ ASKED: dict[str, tuple[str, Any, Any]] = {  # path: (what it does, body, answer)
     "/v1/chat/completions": ("Answer a chat.", ChatBody, ChatAnswer),
     "/v1/completions": ("Continue texts.", CompletionBody, CompletionAnswer),
     "/v1/embeddings": ("Turn texts into vectors.", EmbeddingBody, Vectors),
+    "/v1/responses": ("Answer, and keep the conversation.", ResponsesBody, Answer),
     "/v1/messages": ("Answer a chat, as Anthropic's clients ask.", MessagesBody, None),
     "/v1/messages/count_tokens": ("Count a prompt's tokens.", CountBody, None),
     "/v1/models/unload": ("Free a model's memory.", ModelBody, ModelStatus),
@@ -47,6 +51,13 @@ ASKED: dict[str, tuple[str, Any, Any]] = {  # path: (what it does, body, answer)
     "/tokenize": ("The token ids of a text.", TokenizeBody, Tokenized),
     "/detokenize": ("The text of token ids.", DetokenizeBody, Detokenized),
     "/re_isq": ("Quantize a loaded model anew.", IsqBody, ModelStatus),
+}
+ONE = "/v1/responses/{id}"
+OF_ONE: dict[tuple[str, str], tuple[str, type[Query] | None, Any]] = {  # its query in place of body
+    (ONE, "get"): ("A response, or as much as there is of it.", ResponseQuery, Answer),
+    (ONE, "delete"): ("Forget a response.", None, Deleted),
+    (f"{ONE}/cancel", "post"): ("End a response in the background.", None, Answer),
+    (f"{ONE}/input_items", "get"): ("What a response has heard, by pages.", ItemsQuery, Items),
 }
 
 
@@ -65,6 +76,7 @@ def description() -> dict[str, Any]:
     """The whole OpenAPI document."""
     kinds = [kind for _, *pair in ASKED.values() for kind in pair if kind is not None]
     kinds += [kind for _, kind in READ.values()] + [Envelope]
+    kinds += [kind for *_, kind in OF_ONE.values()]
     schemas, components = msgspec.json.schema_components(kinds, ref_template=REF)
     by_kind = dict(zip(kinds, schemas, strict=True))
     paths: dict[str, Any] = {
@@ -75,6 +87,10 @@ def description() -> dict[str, Any]:
         path: {"post": _operation(text, by_kind, body=body, answer=answer)}
         for path, (text, body, answer) in ASKED.items()
     }
+    for (path, method), (text, query, answer) in OF_ONE.items():
+        paths.setdefault(path, {})[method] = _operation(text, by_kind, answer=answer) | {
+            "parameters": [_parameter("id", "path", {"type": "string"}), *_queried(query)]
+        }
     key = {"type": "http", "scheme": "bearer"}
     return {
         "openapi": "3.1.0",
@@ -94,6 +110,17 @@ def _operation(
     if body is not None:
         found["requestBody"] = {"required": True} | _json(schemas[body])
     return found
+
+
+def _queried(query: type[Query] | None) -> list[dict[str, Any]]:
+    if query is None:
+        return []
+    (schema,) = msgspec.json.schema(query)["$defs"].values()
+    return [_parameter(name, "query", of) for name, of in schema["properties"].items()]
+
+
+def _parameter(name: str, place: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": place, "required": place == "path", "schema": schema}
 
 
 def _json(schema: Any) -> dict[str, Any]:

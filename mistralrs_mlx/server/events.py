@@ -1,9 +1,9 @@
 """Server-sent events: a response that grows until its source ends, or until the client leaves."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from starlette.responses import Response
@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 from .failure import Failure, envelope, failure_of
 from .leaving import departure
 
-__all__ = ["ALIVE", "DONE", "EventStream", "event", "merged", "paced"]
+__all__ = ["ALIVE", "DONE", "EventStream", "event", "merged", "named", "paced"]
 
 ALIVE = b": alive\n\n"  # a comment, which clients skip
 DONE = b"data: [DONE]\n\n"
@@ -25,6 +25,12 @@ Item = TypeVar("Item")
 def event(content: object) -> bytes:
     """One event that carries this as JSON."""
     return b"data: " + msgspec.json.encode(content) + b"\n\n"
+
+
+def named(content: Mapping[str, Any]) -> bytes:
+    """One event of a kind, which its `type` says."""
+    kind: str = content["type"]
+    return b"event: %b\ndata: %b\n\n" % (kind.encode(), msgspec.json.encode(content))
 
 
 async def paced(source: AsyncIterator[Item], seconds: float) -> AsyncGenerator[Item | None]:

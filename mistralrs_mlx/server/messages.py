@@ -23,7 +23,7 @@ from .anthropic import CountBody, MessagesBody, chat_body
 from .asking import chat_request
 from .body import body_of
 from .chat import Chunks, begun
-from .events import EventStream
+from .events import EventStream, named
 from .failure import ANTHROPIC, Failure, envelope
 from .leaving import unless_gone
 from .replies import gate_of, json, metrics_of, model_of, runner_of, settings_of
@@ -120,17 +120,17 @@ async def _events(
     """The message's begin, its blocks piece by piece, and its end."""
     blocks = _Blocks()
     try:
-        yield _encoded(_start(model))
-        yield _encoded({"type": "ping"})
+        yield named(_start(model))
+        yield named({"type": "ping"})
         chunk = first
         while True:
             for each in [{"type": "ping"}] if chunk is None else blocks.events(chunk):
-                yield _encoded(each)
+                yield named(each)
             if chunk is not None and chunk.usage is not None:
                 _count(request, chunk.usage)
             chunk = await anext(chunks)
     except StopAsyncIteration:
-        yield _encoded({"type": "message_stop"})
+        yield named({"type": "message_stop"})
     finally:
         await chunks.aclose()
 
@@ -200,10 +200,6 @@ class _Blocks:
 
     def _delta(self, delta: Event) -> Event:
         return {"type": "content_block_delta", "index": self.index, "delta": delta}
-
-
-def _encoded(event: Event) -> bytes:
-    return b"event: %b\ndata: %b\n\n" % (event["type"].encode(), msgspec.json.encode(event))
 
 
 def _failed(failure: Failure) -> bytes:

@@ -23,10 +23,12 @@ class Settings:
     head_seconds: float = 10.0  # that the head of a request may take to arrive
     body_seconds: float = 30.0  # that a body may take to arrive
     answer_seconds: float = 3600.0  # that an answer may take
+    max_stored: int = 1000  # responses that are kept; older ones make room
+    max_stored_bytes: int = 256 * MIB  # that they take
     keep_alive_seconds: float = 10.0  # of silence, after which a stream says that it lives
 
     def __post_init__(self) -> None:
-        for name in ("max_requests", "max_choices", "max_body"):
+        for name in ("max_requests", "max_choices", "max_body", "max_stored", "max_stored_bytes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1. Found {getattr(self, name)}.")
         for name in ("head_seconds", "body_seconds", "answer_seconds", "keep_alive_seconds"):

@@ -1,0 +1,132 @@
+"""The routes below /v1/responses."""
+
+from contextlib import ExitStack
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from mistralrs_mlx import ChatCompletionRequest
+from mistralrs_mlx.server.asking import chat_request
+from mistralrs_mlx.server.body import body_of
+from mistralrs_mlx.server.chat import begun, opened
+from mistralrs_mlx.server.events import EventStream
+from mistralrs_mlx.server.failure import Failure
+from mistralrs_mlx.server.leaving import unless_gone
+from mistralrs_mlx.server.replies import gate_of, json, model_of, settings_of
+
+from .answers import Deleted, fresh_answer
+from .bodies import ResponsesBody, chat_body
+from .items import Item, messages_of, read_items, refuse_twins
+from .queries import ItemsQuery, ResponseQuery, page, query_of
+from .store import Kept, Store
+from .work import Work
+
+__all__ = ["ROUTES"]
+
+RESPONSES = msgspec.json.Decoder(ResponsesBody)  # made here: a type that is none fails at once
+
+
+async def create(request: Request) -> Response:
+    """Answer: whole, as events, or in the background."""
+    body = await body_of(request, RESPONSES)
+    model = model_of(request, body.model)
+    store = _store_of(request)
+    before = _before(store, body.previous_response_id)
+    asked = read_items(body.input, store.items)
+    refuse_twins((*before, *asked))
+    chat = chat_request(
+        chat_body(body, messages_of((*before, *asked), body.instructions)),
+        media_urls=settings_of(request).media_urls,
+    )
+    work = Work(
+        request,
+        fresh_answer(body, model),
+        before=before,
+        asked=asked,
+        store=None if body.store is False else store,
+    )
+    with ExitStack() as stack:
+        stack.enter_context(gate_of(request).answers(1))
+        if body.background:
+            return await _in_background(request, chat, work, stack)
+        chunks, first = await unless_gone(request, begun(request, chat, model, stack))
+        if not body.stream:
+            return json(await unless_gone(request, work.whole(chunks, first)))
+        work.begin()
+        stack.callback(work.close)
+        return EventStream(
+            work.told(chunks, first),
+            seconds=settings_of(request).answer_seconds,
+            closing=stack.pop_all(),
+            failed=work.failed,
+        )
+
+
+async def retrieve(request: Request) -> Response:
+    """A response that is kept, or as much as there is of it."""
+    query_of(request, ResponseQuery)
+    return json(_kept(request).answer)
+
+
+async def delete(request: Request) -> Response:
+    """Forget a response; what is done for it in the background ends."""
+    kept = _kept(request)
+    await _store_of(request).drop(kept.answer.id)
+    return json(Deleted(id=kept.answer.id))
+
+
+async def cancel(request: Request) -> Response:
+    """End a response in the background. One that has ended stays as it is."""
+    kept = _kept(request)
+    if not kept.answer.background:
+        raise Failure(400, "only a response that was asked for with background=true is canceled")
+    await _store_of(request).cancel(kept.answer.id)
+    return json(_kept(request).answer)
+
+
+async def input_items(request: Request) -> Response:
+    """What a response has heard, page by page: its input, and the conversation before it."""
+    query = query_of(request, ItemsQuery)
+    return json(page(_kept(request).heard, query))
+
+
+async def _in_background(
+    request: Request, chat: ChatCompletionRequest, work: Work, stack: ExitStack
+) -> Response:
+    chunks = await unless_gone(request, opened(request, chat, work.kept.answer.model, stack))
+    answer = work.kept.answer
+    work.begin()
+    stack.callback(work.close)
+    work.go_on(chunks, stack.pop_all())
+    return json(answer)
+
+
+def _before(store: Store, id: str | None) -> tuple[Item, ...]:
+    """The conversation that goes on."""
+    if id is None:
+        return ()
+    kept = store.find(id, parameter="previous_response_id")
+    if kept.answer.status in ("queued", "in_progress"):
+        message = f"response `{id}` is {kept.answer.status}; go on from it when it has ended"
+        raise Failure(400, message, parameter="previous_response_id")
+    return kept.conversation
+
+
+def _kept(request: Request) -> Kept:
+    return _store_of(request).find(request.path_params["id"])
+
+
+def _store_of(request: Request) -> Store:
+    store: Store = request.app.state.responses
+    return store
+
+
+ROUTES = [
+    Route("/v1/responses", create, methods=["POST"]),
+    Route("/v1/responses/{id}", retrieve, methods=["GET"]),
+    Route("/v1/responses/{id}", delete, methods=["DELETE"]),
+    Route("/v1/responses/{id}/cancel", cancel, methods=["POST"]),
+    Route("/v1/responses/{id}/input_items", input_items, methods=["GET"]),
+]
