@@ -35,8 +35,10 @@ class Engine:
 
 
 BARE = (("MISTRALRS_MLX_CPU_WEIGHTS", "packed"), ("MISTRALRS_MLX_BLAS", "off"))
+CORES = (("MISTRALRS_MLX_CPU_THREADS", str(os.cpu_count() or 1)),)
 ENGINES = {
     "ours": Engine("ours"),
+    "ours, all cores": Engine("ours", CORES),
     "ours, packed, no BLAS": Engine("ours", BARE),
     "mlx-lm": Engine("mlx_lm_packed"),
     "mlx-lm, dense, our BLAS": Engine("mlx_lm_dense"),
@@ -47,10 +49,14 @@ ENGINES = {
 FIGURES = [
     ("decode", "ours", "mlx-lm", 4.0),
     ("decode", "ours", "mistral.rs", 1.4),
+    ("decode", "ours, all cores", "mlx-lm", None),
+    ("decode", "ours, all cores", "mistral.rs", None),
     ("decode", "ours", "llama.cpp", None),
+    ("decode", "ours, all cores", "llama.cpp", None),
     ("prefill", "ours", "mlx-lm", 25.0),
     ("prefill", "ours", "mistral.rs", 8.0),
     ("prefill", "ours", "llama.cpp", 0.9),
+    ("prefill", "ours, all cores", "llama.cpp", None),
     (f"decode of {ROWS} rows", "ours", "mlx-lm", 12.0),
     (f"decode of {ROWS} rows", "ours", "mlx-lm, dense, our BLAS", 1.3),
     ("decode", "ours, packed, no BLAS", "mlx-lm", 1.0),
@@ -112,10 +118,13 @@ def race(
         for name, engine in ENGINES.items()
         if name in names
     }
-    running = {name: each for name, each in started.items() if each.answer() == "ready"}
-    try:
-        for each in running.values():
-            each.ask(text=PROMPT, tokens=2)  # what is done once is done now
+    ready = {name: each for name, each in started.items() if each.answer() == "ready"}
+    try:  # what is done once is done now; whoever dies of it is left out
+        running = {
+            name: each
+            for name, each in ready.items()
+            if each.ask(text=PROMPT, tokens=2) is not None
+        }
         found: dict[str, list[dict[str, Any]]] = {name: [] for name in running}
         for number in range(rounds):
             for name, each in running.items():

@@ -39,7 +39,7 @@ def attention(
 def _block(q: mx.array, k: mx.array, v: mx.array) -> mx.array:
     """The last queries of a causal pass, (B, kv_heads, group, L, dims), and all that they see."""
     length, before = q.shape[-2], k.shape[-2] - q.shape[-2]
-    future = mx.pad(_triangle()[:length, :length], ((0, 0), (before, 0)))
+    future = mx.pad(_triangle()[:length, :length], [(0, 0), (before, 0)])
     scores = q @ k.swapaxes(-1, -2) + future
     shares = exponential(scores - scores.max(-1, keepdims=True))
     return (shares @ v) / shares.sum(-1, keepdims=True)

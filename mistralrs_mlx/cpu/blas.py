@@ -5,7 +5,8 @@ prefill. It imports three BLAS functions, and their jump slots can be pointed at
 functions of the `scipy-openblas32` wheel: in this process, in libmlx alone, at any time.
 A small product is computed afterwards, and any doubt puts the old functions back.
 
-`MISTRALRS_MLX_BLAS=off` leaves everything as it is.
+`MISTRALRS_MLX_BLAS=off` leaves everything as it is. `MISTRALRS_MLX_CPU_THREADS` lets more threads
+than one compute a product.
 """
 
 import ctypes
@@ -19,6 +20,8 @@ from pathlib import Path
 
 import mlx.core as mx
 
+from mistralrs_mlx.errors import ConfigError
+
 from .elf import Mapping, import_slots, mappings
 from .vectors import detour
 
@@ -27,6 +30,7 @@ __all__ = ["Blas", "bind_openblas"]
 log = logging.getLogger(__name__)
 
 VARIABLE = "MISTRALRS_MLX_BLAS"
+THREADS = "MISTRALRS_MLX_CPU_THREADS"
 SMALL_MATRICES = ("SkylakeX", "Cooperlake", "SapphireRapids")  # kernels that copy no small matrix
 FUNCTIONS = frozenset({"cblas_sgemm", "cblas_dgemm", "cblas_cgemm"})
 PROT_READ_WRITE = 3
@@ -40,6 +44,7 @@ class Blas:
     detail: str
     optimised: bool
     by_columns: bool  # whether it wants a weight (N, K) stored so that outputs are neighbours
+    threads: int = 1
 
 
 def _reference(reason: str) -> Blas:
@@ -58,6 +63,17 @@ def bind_openblas() -> Blas:
     return _bound[0][0]
 
 
+def _wished_threads() -> int:
+    """How many threads may compute a product: one, unless the user's variable says more.
+
+    They wait for each other, so a neighbour on one of their cores holds all of them up.
+    """
+    wish, cores = os.environ.get(THREADS, "1"), os.cpu_count() or 1
+    if not wish.isdecimal() or not 1 <= int(wish) <= cores:
+        raise ConfigError(f"{THREADS}={wish!r}; give a number from 1 to {cores}, that of the cores")
+    return int(wish)
+
+
 def _bind() -> tuple[Blas, ctypes.CDLL | None]:
     if sys.platform != "linux":
         return _reference("OpenBLAS is for Linux"), None
@@ -66,21 +82,22 @@ def _bind() -> tuple[Blas, ctypes.CDLL | None]:
     path = _openblas()
     if path is None:
         return _reference("scipy-openblas32 is not installed"), None
+    threads = _wished_threads()
     try:
-        return _rerouted(ctypes.CDLL(str(path)))
+        return _rerouted(ctypes.CDLL(str(path)), threads)
     except (OSError, ValueError, AttributeError) as error:  # a library or a wheel of another build
         log.warning("OpenBLAS is installed but cannot be bound: %s", error)
         return _reference(f"OpenBLAS cannot be bound, {error}"), None
 
 
-def _rerouted(library: ctypes.CDLL) -> tuple[Blas, ctypes.CDLL | None]:
+def _rerouted(library: ctypes.CDLL, threads: int) -> tuple[Blas, ctypes.CDLL | None]:
     """Write into libmlx, unless it is not the one we know or computes something else then."""
     slots = _mlx_slots()
-    blas = _openblas_of(library)
+    blas = _openblas_of(library, threads)
     targets = _targets(library, detoured=blas.by_columns)
     if set(slots) != FUNCTIONS or not all(_make_writable(address) for address in slots.values()):
         return _reference("this build of MLX calls its BLAS another way"), None
-    library.scipy_openblas_set_num_threads(1)  # more threads gain little and collapse under load
+    library.scipy_openblas_set_num_threads(blas.threads)
     before = {name: _read(address) for name, address in slots.items()}
     _write_all(slots, targets)
     if not _product_is_right():
@@ -153,10 +170,16 @@ def _product_is_right() -> bool:
         return bool((rows @ columns).tolist() == expected and single == [expected[:1]] * 2)
 
 
-def _openblas_of(library: ctypes.CDLL) -> Blas:
+def _openblas_of(library: ctypes.CDLL, threads: int) -> Blas:
     library.scipy_openblas_get_config.restype = ctypes.c_char_p
     library.scipy_openblas_get_corename.restype = ctypes.c_char_p
     core = library.scipy_openblas_get_corename().decode()
     version = " ".join(library.scipy_openblas_get_config().decode().split()[:2])
-    copies = platform.machine() == "x86_64" and core not in SMALL_MATRICES
-    return Blas("OpenBLAS", f"{version}, kernels for {core}", optimised=True, by_columns=copies)
+    copies = core not in SMALL_MATRICES or threads > 1  # small products are never shared
+    return Blas(
+        "OpenBLAS",
+        f"{version}, kernels for {core}, threads: {threads}",
+        optimised=True,
+        by_columns=platform.machine() == "x86_64" and copies,
+        threads=threads,
+    )

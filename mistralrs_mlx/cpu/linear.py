@@ -20,9 +20,11 @@ __all__ = [
     "unpacked",
 ]
 
-SPLIT = 64  # output rows of a piece: OpenBLAS multiplies pieces this small without packing them
-SPLIT_ABOVE = 1_000_000  # weights; smaller matrices are below that limit as they are
-SPLIT_ROWS = 8  # inputs; from here on one GEMM is as fast
+SMALL_PRODUCT = (
+    1_000_000  # multiplications; products up to this size OpenBLAS computes without copying
+)
+PIECES = (64, 32, 16, 8)  # output rows of a piece of a weight, so that its product is as small
+SPLIT_ROWS = 16  # inputs; from here on one GEMM is as fast
 GEMM_ROWS = 5  # inputs; the packed kernel's time grows with rows, dequantizing costs about four
 AT_ONCE = 4096  # outputs that are unpacked at a time: a vocabulary is ten times as many
 REFERENCE_GEMM_ROWS = 32  # inputs, with the BLAS of MLX's wheel
@@ -32,11 +34,20 @@ def dense_product(x: mx.array, weight: mx.array) -> mx.array:
     """x (..., K) times weight (N, K) transposed -> (..., N), split into batches for few rows."""
     out_dims, in_dims = weight.shape
     rows = x.size // in_dims
-    if rows > SPLIT_ROWS or weight.size <= SPLIT_ABOVE or out_dims % SPLIT:
+    piece = _piece(rows, out_dims, in_dims)
+    if piece is None:
         return x @ weight.T
-    pieces = weight.reshape(out_dims // SPLIT, SPLIT, in_dims).swapaxes(1, 2)
-    out = x.reshape(1, rows, in_dims) @ pieces  # (N / SPLIT, rows, SPLIT)
+    pieces = weight.reshape(out_dims // piece, piece, in_dims).swapaxes(1, 2)
+    out = x.reshape(1, rows, in_dims) @ pieces  # (N / piece, rows, piece)
     return out.swapaxes(0, 1).reshape(*x.shape[:-1], out_dims)
+
+
+def _piece(rows: int, out_dims: int, in_dims: int) -> int | None:
+    """How many outputs at a time are multiplied fastest; None: all of them."""
+    if rows > SPLIT_ROWS or rows * out_dims * in_dims <= SMALL_PRODUCT:
+        return None
+    small = (n for n in PIECES if out_dims % n == 0 and rows * n * in_dims <= SMALL_PRODUCT)
+    return next(small, None)
 
 
 class Dense(nn.Module):

@@ -30,18 +30,25 @@ class Fact:
 
 def cpu_facts() -> tuple[Fact, ...]:
     """BLAS, variables that slow it down, the form of weights, and compiled kernels."""
-    blas = bind_openblas()
-    slow = [
-        Fact(name, f"={os.environ[name]}: {effect}")
-        for name, effect in SLOWING.items()
-        if blas.optimised and name in os.environ
-    ]
     return (
-        Fact("BLAS", f"{blas.name}, {blas.detail}"),
-        *slow,
+        Fact("BLAS", blas := _or_complaint(_blas)),
+        *(_slowing() if blas.startswith("OpenBLAS") else ()),
         Fact("CPU weights", _or_complaint(describe_weights)),
         Fact("compile", _or_complaint(_compiling)),
     )
+
+
+def _blas() -> str:
+    blas = bind_openblas()
+    return f"{blas.name}, {blas.detail}"
+
+
+def _slowing() -> list[Fact]:
+    return [
+        Fact(name, f"={os.environ[name]}: {effect}")
+        for name, effect in SLOWING.items()
+        if name in os.environ
+    ]
 
 
 def _compiling() -> str:

@@ -38,3 +38,28 @@ def test_openblas_takes_over_a_running_mlx_and_agrees_with_it() -> None:
 
 def test_the_users_wish_keeps_the_wheels_own_blas() -> None:
     assert run(MISTRALRS_MLX_BLAS="off") == ["reference", "True", "True"]
+
+
+def test_threads_are_as_many_as_the_user_wishes() -> None:
+    assert told(MISTRALRS_MLX_CPU_THREADS="1").endswith("threads: 1")
+    assert told(MISTRALRS_MLX_CPU_THREADS="2").endswith("threads: 2")
+    assert run(MISTRALRS_MLX_CPU_THREADS="2") == ["OpenBLAS", "True", "True"]
+
+
+@pytest.mark.parametrize("wish", ["0", "-1", "two", "100000"])
+def test_threads_that_cannot_be_are_refused(wish: str) -> None:
+    assert told(MISTRALRS_MLX_CPU_THREADS=wish).startswith(
+        f"MISTRALRS_MLX_CPU_THREADS='{wish}'; give a number from 1 to "
+    )
+
+
+def told(**environment: str) -> str:
+    """What `doctor` says of the BLAS."""
+    script = "from mistralrs_mlx.cpu.report import cpu_facts; print(cpu_facts()[0].text)"
+    return subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()

@@ -5,7 +5,15 @@ import mlx.nn as nn
 import pytest
 
 from mistralrs_mlx.cpu.blas import Blas
-from mistralrs_mlx.cpu.linear import DenseEmbedding, DenseLinear, HybridLinear, dense_product
+from mistralrs_mlx.cpu.linear import (
+    SMALL_PRODUCT,
+    SPLIT_ROWS,
+    DenseEmbedding,
+    DenseLinear,
+    HybridLinear,
+    _piece,
+    dense_product,
+)
 from mistralrs_mlx.cpu.policy import CpuPolicy, choose_policy, describe_weights
 from mistralrs_mlx.errors import ConfigError
 from mistralrs_mlx.layers.fusing import side_by_side
@@ -21,12 +29,30 @@ def difference(a: mx.array, b: mx.array) -> float:
     return mx.abs(a - b).max().item()
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (2, 1), (1, 3), (4, 2), (1, 9), (3, 7)])
-@pytest.mark.parametrize("out_dims", [2048, 2050])
-def test_a_product_in_pieces_is_the_product(shape: tuple[int, int], out_dims: int) -> None:
-    weight = mx.random.normal((out_dims, 520), key=mx.random.key(0))
-    x = mx.random.normal((*shape, 520), key=mx.random.key(1))
-    assert difference(dense_product(x, weight), x @ weight.T) < 1e-3
+@pytest.mark.parametrize("shape", [(1, 1), (2, 1), (1, 3), (4, 2), (1, 9), (3, 5), (3, 7)])
+@pytest.mark.parametrize("out_dims", [80, 2048, 2050])
+@pytest.mark.parametrize("in_dims", [520, 9000])
+def test_a_product_in_pieces_is_the_product(
+    shape: tuple[int, int], out_dims: int, in_dims: int
+) -> None:
+    weight = mx.random.normal((out_dims, in_dims), key=mx.random.key(0)) / in_dims**0.5
+    x = mx.random.normal((*shape, in_dims), key=mx.random.key(1))
+    assert difference(dense_product(x, weight), x @ weight.T) < 1e-4
+
+
+def test_no_piece_is_large_enough_to_be_copied() -> None:
+    shapes = [
+        (rows, outputs, inputs)
+        for rows in (1, 2, 8, SPLIT_ROWS)
+        for outputs, inputs in ((960, 576), (49152, 576), (4096, 4096), (4096, 14336))
+    ]
+    pieces = {shape: _piece(*shape) for shape in shapes}
+    assert pieces[1, 960, 576] is None  # small as it is
+    assert pieces[8, 960, 576] == 64
+    for (rows, outputs, inputs), piece in pieces.items():
+        if piece is not None:
+            assert outputs % piece == 0
+            assert rows * piece * inputs <= SMALL_PRODUCT < rows * outputs * inputs
 
 
 @pytest.mark.parametrize("form", ["dense", "packed"])
