@@ -55,7 +55,8 @@ class Engine:
         needs a `reading` of its own. `compiled` decode steps cost the host less; models whose keys
         turn as their rows' lengths say cannot have them.
         """
-        self.model, self.max_seqs = model, max_seqs
+        self._model, self.max_seqs = model, max_seqs
+        self._closed: Exception | None = None
         self._waiting: deque[Sequence] = deque()
         sharing = Sharing(prefix if kv_cache else None, border=model.rope_border)
         self._rows = Rows(model, keeps=kv_cache, sharing=sharing, reading=reading, packing=packing)
@@ -70,13 +71,23 @@ class Engine:
         self._budget = min(prefill_budget, self._rows.caches.longest_pass or prefill_budget)
 
     @property
+    def model(self) -> LanguageModel:
+        """What answers. Raises once the engine is closed."""
+        if self._closed is not None:
+            raise self._closed
+        return self._model
+
+    @property
     def busy(self) -> bool:
         """Whether a step would do anything."""
         return bool(self._waiting or self._rows.running or self._rows.prefilling)
 
     def submit(self, sequence: Sequence) -> None:
         """Queue a sequence and its siblings. Safe on any thread."""
-        self._waiting.append(sequence)
+        if self._closed is not None:
+            _fail(sequence.family, self._closed)
+        else:
+            self._waiting.append(sequence)
 
     def step(self) -> None:
         """Prefill within the budget, then decode one token for every running row."""
@@ -99,13 +110,21 @@ class Engine:
             _fail(sequence.family, error)
 
     def close(self, error: Exception) -> None:
-        """End every sequence with an error. The engine is not used again."""
+        """End every sequence with an error, and let go of the model: the engine is not used again.
+
+        Others may hold the engine for long, such as the traceback that a notebook keeps.
+        """
+        if self._closed is not None:
+            return
         self.abort(error)
         if self._memory is not None:
             self._memory.close()
+        self._closed = error
+        del self._model, self._rows, self._prefill, self._drafter, self._decode, self._admission
 
     def logits(self, tokens: list[int]) -> mx.array:
         """Logits of a whole prompt, (L, V), in a cache of its own."""
+        model = self.model
         self._admission.check_logits(len(tokens))
         caches = self._rows.fresh_caches()
         self._rows.reading.adapt([])
@@ -114,8 +133,8 @@ class Engine:
         for start in range(0, len(tokens), self._budget):
             chunk = tokens[start : start + self._budget]
             step = caches.step(0, 1, len(chunk))
-            hidden = self.model.hidden(self.model.embed(mx.array([chunk])), step)
-            chunks.append(self.model.head(hidden)[0].astype(mx.float32))
+            hidden = model.hidden(model.embed(mx.array([chunk])), step)
+            chunks.append(model.head(hidden)[0].astype(mx.float32))
             mx.eval(chunks[-1])
         return mx.concatenate(chunks)
 

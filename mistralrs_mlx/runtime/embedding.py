@@ -41,6 +41,7 @@ class EmbeddingHost:
     ) -> None:
         self.tokenizer, self.context_length = tokenizer, context_length
         self._embedder, self._max_rows, self._lower_case = embedder, max_rows, lower_case
+        self._vocab_size = embedder.encoder.vocab_size
         self._closed: str | None = None
         self._memory = memory
 
@@ -69,7 +70,10 @@ class EmbeddingHost:
         return worker().send(lambda: self._close(reason))
 
     def _close(self, reason: str) -> None:
+        if self._closed is not None:
+            return
         self._closed = reason
+        del self._embedder  # others may hold this host, such as the traceback a notebook keeps
         if self._memory is not None:
             self._memory.close()
 
@@ -85,10 +89,10 @@ class EmbeddingHost:
         return cast(list[list[float]], found)
 
     def _known(self, tokens: list[int], place: int) -> list[int]:
-        size = self._embedder.encoder.vocab_size
-        if (worst := max(tokens)) >= size:
+        if (worst := max(tokens)) >= self._vocab_size:
             raise RequestError(
-                f"input {place} has the token {worst}; the model's vocabulary ends at {size - 1}"
+                f"input {place} has the token {worst}; the model's vocabulary ends at "
+                f"{self._vocab_size - 1}"
             )
         return tokens
 

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
+from weakref import ref
 
 import mlx.core as mx
 
@@ -23,6 +24,7 @@ from mistralrs_mlx.engine.goal import Goal
 from mistralrs_mlx.engine.memory import Budget, ledger
 from mistralrs_mlx.engine.reading import Reading
 from mistralrs_mlx.engine.worker import worker
+from mistralrs_mlx.errors import RequestError
 from mistralrs_mlx.layers.fusing import fuse
 from mistralrs_mlx.loaders.assemble import Adapt
 from mistralrs_mlx.loaders.borrowed import Borrowed
@@ -282,12 +284,24 @@ def _senses(
     if not isinstance(which, WhichMultimodalPlain):
         return None
     processor = processor_of(which, checkpoint, tokenizer)
-    return lambda model: Senses(
-        processor=processor,
-        mode_for=model.adapter_for,
-        slot_for=model.slot_for,
-        max_edge=which.max_edge,
-    )
+
+    def senses(model: MultimodalLM) -> Senses:
+        known = ref(model)  # an old traceback may keep the senses, but not the weights with them
+        return Senses(
+            processor=processor,
+            mode_for=lambda kinds: _there(known).adapter_for(kinds),
+            slot_for=lambda kinds: _there(known).slot_for(kinds),
+            max_edge=which.max_edge,
+        )
+
+    return senses
+
+
+def _there(known: "ref[MultimodalLM]") -> MultimodalLM:
+    model = known()
+    if model is None:
+        raise RequestError("the model was unloaded meanwhile: ask again")
+    return model
 
 
 def _reading(which: WhichText, model: CausalLM | Borrowed) -> Reading | None:
