@@ -1,6 +1,7 @@
 """Server-sent events: a response that grows until its source ends, or until the client leaves."""
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from typing import Any, TypeVar
@@ -12,7 +13,9 @@ from starlette.types import Receive, Scope, Send
 from .failure import Failure, envelope, failure_of
 from .leaving import departure
 
-__all__ = ["ALIVE", "DONE", "EventStream", "event", "merged", "named", "paced"]
+__all__ = ["ALIVE", "DONE", "EventStream", "event", "fault", "merged", "named", "paced"]
+
+log = logging.getLogger(__name__)
 
 ALIVE = b": alive\n\n"  # a comment, which clients skip
 DONE = b"data: [DONE]\n\n"
@@ -121,9 +124,17 @@ class EventStream(Response):
             farewell = self._failed(late)
         except (ValueError, NotImplementedError, RecursionError) as error:
             farewell = self._failed(failure_of(error))
+        except Exception as error:  # ours; the client waits for an end all the same
+            farewell = self._failed(fault(error))
         with suppress(TimeoutError):
             async with asyncio.timeout(FAREWELL_SECONDS):
                 await send({"type": BODY, "body": farewell, "more_body": False})
+
+
+def fault(error: Exception) -> Failure:
+    """The failure of an answer by an error that none should cause; it goes into the log."""
+    log.error("an answer failed", exc_info=error)
+    return Failure(500, f"the server failed: {type(error).__name__}")
 
 
 def _failed(failure: Failure) -> bytes:

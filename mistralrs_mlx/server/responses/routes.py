@@ -26,6 +26,7 @@ from .work import Work
 __all__ = ["ROUTES"]
 
 RESPONSES = msgspec.json.Decoder(ResponsesBody)  # made here: a type that is none fails at once
+NAMES = {"messages": "input", "verbosity": "text.verbosity", "web_search_options": "tools"}
 
 
 async def create(request: Request) -> Response:
@@ -36,10 +37,7 @@ async def create(request: Request) -> Response:
     before = _before(store, body.previous_response_id)
     asked = read_items(body.input, store.items)
     refuse_twins((*before, *asked))
-    chat = chat_request(
-        chat_body(body, messages_of((*before, *asked), body.instructions)),
-        media_urls=settings_of(request).media_urls,
-    )
+    chat = _chat(request, body, (*before, *asked))
     work = Work(
         request,
         fresh_answer(body, model),
@@ -101,6 +99,18 @@ async def _in_background(
     stack.callback(work.close)
     work.go_on(chunks, stack.pop_all())
     return json(answer)
+
+
+def _chat(request: Request, body: ResponsesBody, heard: tuple[Item, ...]) -> ChatCompletionRequest:
+    """The chat that it asks for. What is wrong is told by the names that are known here."""
+    try:
+        return chat_request(
+            chat_body(body, messages_of(heard, body.instructions)),
+            media_urls=settings_of(request).media_urls,
+        )
+    except Failure as failure:
+        failure.parameter = NAMES.get(failure.parameter or "", failure.parameter)
+        raise
 
 
 def _before(store: Store, id: str | None) -> tuple[Item, ...]:

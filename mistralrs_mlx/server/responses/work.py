@@ -1,7 +1,6 @@
 """The work on a response: its chat, read to the end, whoever listens."""
 
 import asyncio
-import logging
 import time
 from collections.abc import AsyncGenerator
 from contextlib import ExitStack
@@ -12,7 +11,7 @@ from starlette.requests import Request
 
 from mistralrs_mlx import ChatCompletionChunkResponse as Chunk
 from mistralrs_mlx.server.chat import Chunks
-from mistralrs_mlx.server.events import ALIVE, named
+from mistralrs_mlx.server.events import ALIVE, fault, named
 from mistralrs_mlx.server.failure import Failure, failure_of
 from mistralrs_mlx.server.replies import metrics_of, runner_of, settings_of
 
@@ -22,8 +21,6 @@ from .items import Item
 from .store import Kept, Store
 
 __all__ = ["Work"]
-
-log = logging.getLogger(__name__)
 
 
 class Work:
@@ -106,8 +103,7 @@ class Work:
         except (ValueError, NotImplementedError, RecursionError) as error:
             self._draft.fail(failure_of(error))
         except Exception as error:
-            log.exception("response %s failed", self._id)
-            self._draft.fail(Failure(500, f"the server failed: {type(error).__name__}"))
+            self._draft.fail(fault(error))
 
     async def _read(self, chunks: Chunks, first: Chunk | None) -> None:
         async for _ in self._events(chunks, first):
