@@ -119,6 +119,12 @@ def _listening(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--answer-seconds", type=float, metavar="S", help="that one may take; 3600 by default"
     )
+    group.add_argument(
+        "--max-stored", type=_count, metavar="N", help="responses that are kept; 1000 by default"
+    )
+    group.add_argument(
+        "--max-stored-bytes", type=_count, metavar="BYTES", help="256 MiB by default"
+    )
 
 
 def _measuring(group: argparse._ArgumentGroup) -> None:

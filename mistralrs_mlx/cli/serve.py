@@ -46,6 +46,8 @@ def _settings(options: argparse.Namespace, config: "Config | None") -> "Settings
         max_requests=options.max_requests,
         max_body=options.max_body,
         answer_seconds=options.answer_seconds,
+        max_stored=options.max_stored,
+        max_stored_bytes=options.max_stored_bytes,
     )
     return Settings(
         cors_origins=tuple(options.cors_origin or ()), media_urls=options.media_urls, **said

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from .failure import Failure, envelope, failure_of
 from .leaving import departure
 
-__all__ = ["ALIVE", "DONE", "EventStream", "event", "fault", "merged", "named", "paced"]
+__all__ = ["ALIVE", "DONE", "EventStream", "event", "failing", "merged", "named", "paced"]
 
 log = logging.getLogger(__name__)
 
@@ -112,29 +112,32 @@ class EventStream(Response):
 
     async def _send(self, send: Send) -> None:
         """Everything. A client that does not read holds nothing up once time is over."""
-        farewell = b""
-        start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
-        try:
-            async with asyncio.timeout(self._seconds):
-                await send(start)
-                async for content in self._events:
-                    await send({"type": BODY, "body": content, "more_body": True})
-        except TimeoutError:
-            late = Failure(504, f"the answer took longer than {self._seconds:g} s")
-            farewell = self._failed(late)
-        except (ValueError, NotImplementedError, RecursionError) as error:
-            farewell = self._failed(failure_of(error))
-        except Exception as error:  # ours; the client waits for an end all the same
-            farewell = self._failed(fault(error))
+        failure = await failing(self._pour(send), self._seconds)
+        farewell = b"" if failure is None else self._failed(failure)
         with suppress(TimeoutError):
             async with asyncio.timeout(FAREWELL_SECONDS):
                 await send({"type": BODY, "body": farewell, "more_body": False})
 
+    async def _pour(self, send: Send) -> None:
+        start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+        await send(start)
+        async for content in self._events:
+            await send({"type": BODY, "body": content, "more_body": True})
 
-def fault(error: Exception) -> Failure:
-    """The failure of an answer by an error that none should cause; it goes into the log."""
-    log.error("an answer failed", exc_info=error)
-    return Failure(500, f"the server failed: {type(error).__name__}")
+
+async def failing(work: Coroutine[Any, Any, None], seconds: float) -> Failure | None:
+    """What the work fails of, if it does. It may take so long."""
+    try:
+        async with asyncio.timeout(seconds):
+            await work
+    except TimeoutError:
+        return Failure(504, f"the answer took longer than {seconds:g} s")
+    except (ValueError, NotImplementedError, RecursionError) as error:
+        return failure_of(error)
+    except Exception as error:  # ours; whoever waits for an end is told of one all the same
+        log.error("an answer failed", exc_info=error)
+        return Failure(500, f"the server failed: {type(error).__name__}")
+    return None
 
 
 def _failed(failure: Failure) -> bytes:

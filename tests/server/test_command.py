@@ -50,11 +50,13 @@ def test_several_models_are_served(served: Served, tiny_llama: Path, other: str)
 
 def test_the_options_reach_the_settings(served: Served, tiny_llama: Path) -> None:
     limits = ["--max-requests=3", "--max-body=4000", "--answer-seconds=5", "--port=99"]
+    limits += ["--max-stored=7", "--max-stored-bytes=8000"]
     access = ["--api-key=k", "--cors-origin=https://a.org", "--cors-origin=https://b.org"]
     assert main(["serve", "-m", str(tiny_llama), "--media-urls", *limits, *access]) == 0
     settings = served[0][1]
     assert settings == Settings(
         max_requests=3, max_body=4000, answer_seconds=5.0, port=99, api_key="k", media_urls=True,
+        max_stored=7, max_stored_bytes=8000,
         cors_origins=("https://a.org", "https://b.org"),
     )  # fmt: skip
 

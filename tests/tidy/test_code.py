@@ -11,6 +11,7 @@ BROAD = ("Exception", "BaseException")
 CATCHES_ALL = {  # path -> why it must catch whatever comes
     "mistralrs_mlx/engine/engine.py": "a failed pass ends its own answers and no other",
     "mistralrs_mlx/runtime/tools.py": "what a tool raises is its result, which the model reads",
+    "mistralrs_mlx/server/events.py": "whoever waits for a stream's end is told of one",
     "mistralrs_mlx/engine/worker.py": "what a job raises belongs to the thread that waits for it",
 }
 VAGUE_FILES = {"helpers", "manager", "misc", "util", "utils"}

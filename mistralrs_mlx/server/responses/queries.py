@@ -16,7 +16,7 @@ from .answers import Items
 from .bodies import check_included
 from .items import Item
 
-__all__ = ["ItemsQuery", "Query", "ResponseQuery", "page", "query_of"]
+__all__ = ["ItemsQuery", "Query", "ResponseQuery", "page", "query_of", "refuse_streaming"]
 
 
 class Query(Body, frozen=True, kw_only=True):
@@ -56,10 +56,14 @@ def query_of(request: Request, kind: type[Kind]) -> Kind:
     except msgspec.ValidationError as error:
         raise Failure(400, str(error), parameter=parameter_of(str(error))) from None
     check_included(query.include)
-    for name in ("stream", "starting_after", "include_obfuscation"):
-        if getattr(query, name, None):
-            raise refused(name, "its events are not kept; ask again until it has ended")
     return query
+
+
+def refuse_streaming(query: ResponseQuery) -> None:
+    """Refuse to tell the events of a response once more."""
+    for name in ("stream", "starting_after", "include_obfuscation"):
+        if getattr(query, name):
+            raise refused(name, "events are not kept; ask again until the response has ended")
 
 
 def page(items: Sequence[Item], query: ItemsQuery) -> Items:

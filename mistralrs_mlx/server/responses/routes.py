@@ -19,7 +19,7 @@ from mistralrs_mlx.server.replies import gate_of, json, model_of, settings_of
 from .answers import Deleted, fresh_answer
 from .bodies import ResponsesBody, chat_body
 from .items import Item, messages_of, read_items, refuse_twins
-from .queries import ItemsQuery, ResponseQuery, page, query_of
+from .queries import ItemsQuery, ResponseQuery, page, query_of, refuse_streaming
 from .store import Kept, Store
 from .work import Work
 
@@ -64,7 +64,7 @@ async def create(request: Request) -> Response:
 
 async def retrieve(request: Request) -> Response:
     """A response that is kept, or as much as there is of it."""
-    query_of(request, ResponseQuery)
+    refuse_streaming(query_of(request, ResponseQuery))
     return json(_kept(request).answer)
 
 

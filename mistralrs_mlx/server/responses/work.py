@@ -11,8 +11,8 @@ from starlette.requests import Request
 
 from mistralrs_mlx import ChatCompletionChunkResponse as Chunk
 from mistralrs_mlx.server.chat import Chunks
-from mistralrs_mlx.server.events import ALIVE, fault, named
-from mistralrs_mlx.server.failure import Failure, failure_of
+from mistralrs_mlx.server.events import ALIVE, failing, named
+from mistralrs_mlx.server.failure import Failure
 from mistralrs_mlx.server.replies import metrics_of, runner_of, settings_of
 
 from .answers import Answer, Tokens, tokens
@@ -74,7 +74,9 @@ class Work:
             self._store.end(self._id)
 
     def failed(self, failure: Failure) -> bytes:
-        """The event with which it ends, as it has failed."""
+        """The event with which it ends, as it has failed; none, if it had ended by then."""
+        if self._draft.ended:
+            return b""
         return named(self._draft.fail(failure))
 
     def go_on(self, chunks: Chunks, closing: ExitStack) -> None:
@@ -95,15 +97,8 @@ class Work:
 
     async def _alone(self, chunks: Chunks) -> None:
         seconds = settings_of(self._request).answer_seconds
-        try:
-            async with asyncio.timeout(seconds):
-                await self._read(chunks, None)
-        except TimeoutError:
-            self._draft.fail(Failure(504, f"the answer took longer than {seconds:g} s"))
-        except (ValueError, NotImplementedError, RecursionError) as error:
-            self._draft.fail(failure_of(error))
-        except Exception as error:
-            self._draft.fail(fault(error))
+        if (failure := await failing(self._read(chunks, None), seconds)) is not None:
+            self._draft.fail(failure)
 
     async def _read(self, chunks: Chunks, first: Chunk | None) -> None:
         async for _ in self._events(chunks, first):

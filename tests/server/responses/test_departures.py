@@ -1,5 +1,6 @@
 """Clients that vanish, responses that are canceled, and a server that ends."""
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,7 +8,7 @@ import httpx
 import pytest
 
 from mistralrs_mlx import Runner
-from mistralrs_mlx.server import Settings
+from mistralrs_mlx.server import Settings, application
 from tests.server.asking import busy, until
 from tests.server.conftest import live
 
@@ -122,7 +123,17 @@ def test_responses_in_the_background_have_places_like_all_others(
 
 
 def test_what_is_in_the_background_ends_with_the_server(patient: Runner) -> None:
-    with live(patient) as url, httpx.Client(base_url=url) as client:
-        post(client, background=True, **ENDLESS)
-        assert until(lambda: busy(patient))
+    asked = {"input": "Hi", "background": True, **ENDLESS}
+
+    async def ended() -> str:
+        app = application(patient)
+        transport = httpx.ASGITransport(app)
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
+        ):
+            id = (await client.post(PATH, json=asked)).json()["id"]
+        return str(app.state.responses.find(id).answer.status)
+
+    assert asyncio.run(ended()) == "cancelled"
     assert until(lambda: not busy(patient))
