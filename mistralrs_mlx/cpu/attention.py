@@ -1,4 +1,4 @@
-"""Attention for the CPU backend: what no query of a block may see is not computed."""
+"""Attention for the CPU backend: quicker exponentials, and blocks that skip what none may see."""
 
 from functools import cache
 
@@ -22,25 +22,48 @@ def attention(
     sinks: mx.array | None = None,
 ) -> mx.array:
     """What `mx.fast.scaled_dot_product_attention` computes; a causal pass block by block."""
-    length, columns = q.shape[2], k.shape[2]
-    if not isinstance(mask, str) or sinks is not None or q.dtype != mx.float32:
+    if sinks is not None or q.dtype != mx.float32 or _weighs(mask):
         fast = mx.fast.scaled_dot_product_attention
         return fast(q, k, v, scale=scale, mask=mask, sinks=sinks)
+    heads, length, columns = *q.shape[1:3], k.shape[2]
     q = (q * scale).reshape(q.shape[0], k.shape[1], -1, length, q.shape[3])
+    k, v = k[:, :, None], v[:, :, None]
+    if not isinstance(mask, str):
+        return _weighted(_masked(q @ k.swapaxes(-1, -2), mask), v).reshape(
+            q.shape[0], heads, length, v.shape[-1]
+        )
     parts = []
     for start in range(0, length, BLOCK):
         stop = min(start + BLOCK, length)
         seen = columns - length + stop
-        parts.append(_block(q[..., start:stop, :], k[:, :, None, :seen], v[:, :, None, :seen]))
-    out = mx.concatenate(parts, axis=3)
-    return out.reshape(out.shape[0], -1, *out.shape[3:])
+        parts.append(_block(q[..., start:stop, :], k[..., :seen, :], v[..., :seen, :]))
+    return mx.concatenate(parts, axis=3).reshape(q.shape[0], heads, length, v.shape[-1])
+
+
+def _weighs(mask: mx.array | str | None) -> bool:
+    """Whether a mask is added to the scores."""
+    return isinstance(mask, mx.array) and mask.dtype != mx.bool_
+
+
+def _masked(scores: mx.array, mask: mx.array | None) -> mx.array:
+    """Scores (B, kv_heads, group, L, columns) under a mask of (B, heads, L, columns)."""
+    if mask is None:
+        return scores
+    if mask.ndim == 4:
+        shape = (scores.shape[1], -1) if mask.shape[1] > 1 else (1, 1)
+        mask = mask.reshape(mask.shape[0], *shape, *mask.shape[2:])
+    return mx.where(mask, scores, mx.finfo(mx.float32).min)
 
 
 def _block(q: mx.array, k: mx.array, v: mx.array) -> mx.array:
     """The last queries of a causal pass, (B, kv_heads, group, L, dims), and all that they see."""
     length, before = q.shape[-2], k.shape[-2] - q.shape[-2]
     future = mx.pad(_triangle()[:length, :length], [(0, 0), (before, 0)])
-    scores = q @ k.swapaxes(-1, -2) + future
+    return _weighted(q @ k.swapaxes(-1, -2) + future, v)
+
+
+def _weighted(scores: mx.array, v: mx.array) -> mx.array:
+    """The mean of v that softmax of the scores weighs."""
     shares = exponential(scores - scores.max(-1, keepdims=True))
     return (shares @ v) / shares.sum(-1, keepdims=True)
 

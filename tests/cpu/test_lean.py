@@ -84,7 +84,19 @@ def test_rope_leaves_other_kinds_to_mlx() -> None:
     assert mx.array_equal(rope(x, 32, **arguments), mx.fast.rope(x, 32, **arguments))
 
 
-@pytest.mark.parametrize("mask", ["causal", None, "array"])
+MASKS = {
+    "array": lambda length, columns: mx.arange(columns) <= mx.arange(length)[:, None] + 3,
+    "rows": lambda length, columns: (
+        mx.arange(columns) <= mx.array([2, columns - 1])[:, None, None, None]
+    ),
+    "heads": lambda length, columns: (
+        mx.arange(columns) <= mx.arange(6)[:, None, None] + mx.array([0, 1])[:, None, None, None]
+    ),
+    "added": lambda length, columns: mx.arange(columns) / columns,
+}
+
+
+@pytest.mark.parametrize("mask", ["causal", None, *MASKS])
 @pytest.mark.parametrize("sinks", [True, False])
 @pytest.mark.parametrize(
     ("length", "columns"), [(1, 9), (BLOCK, BLOCK), (BLOCK + 1, BLOCK + 1), (200, 333)]
@@ -93,10 +105,9 @@ def test_attention_is_mlx_attention(
     mask: str | None, sinks: bool, length: int, columns: int
 ) -> None:
     q, k, v = normal(2, 6, length, 32), normal(2, 2, columns, 32), normal(2, 2, columns, 48, seed=1)
-    visible = mx.arange(columns) <= mx.arange(length)[:, None] + 3
     given = {
         "scale": 0.2,
-        "mask": visible if mask == "array" else mask,
+        "mask": MASKS[mask](length, columns) if mask in MASKS else mask,
         "sinks": normal(6) if sinks else None,
     }
     expected = mx.fast.scaled_dot_product_attention(q, k, v, **given)
