@@ -200,8 +200,6 @@ def _refuse_streaming(body: ResponsesBody) -> None:
         raise refused("stream_options", "it goes only with stream=true")
     if options is not None and options.include_obfuscation:
         raise refused("stream_options.include_obfuscation", "events are as long as what they say")
-    if body.background and body.stream:
-        raise refused("stream", "a response in the background is asked for by its id")
 
 
 def _truncates(body: ResponsesBody) -> bool | None:

@@ -16,7 +16,7 @@ from .answers import Items
 from .bodies import check_included
 from .items import Item
 
-__all__ = ["ItemsQuery", "Query", "ResponseQuery", "page", "query_of", "refuse_streaming"]
+__all__ = ["ItemsQuery", "Query", "ResponseQuery", "page", "query_of"]
 
 
 class Query(Body, frozen=True, kw_only=True):
@@ -26,10 +26,10 @@ class Query(Body, frozen=True, kw_only=True):
 
 
 class ResponseQuery(Query, frozen=True, kw_only=True):
-    """GET /v1/responses/{id}. It is not streamed: its events are not kept."""
+    """GET /v1/responses/{id}. With `stream`, the events after `starting_after` are told again."""
 
     stream: bool | None = None
-    starting_after: int | None = None
+    starting_after: Annotated[int, Meta(ge=-1, le=2**53)] | None = None
     include_obfuscation: bool | None = None
 
 
@@ -56,14 +56,9 @@ def query_of(request: Request, kind: type[Kind]) -> Kind:
     except msgspec.ValidationError as error:
         raise Failure(400, str(error), parameter=parameter_of(str(error))) from None
     check_included(query.include)
+    if isinstance(query, ResponseQuery):
+        _check_streaming(query)
     return query
-
-
-def refuse_streaming(query: ResponseQuery) -> None:
-    """Refuse to tell the events of a response once more."""
-    for name in ("stream", "starting_after", "include_obfuscation"):
-        if getattr(query, name):
-            raise refused(name, "events are not kept; ask again until the response has ended")
 
 
 def page(items: Sequence[Item], query: ItemsQuery) -> Items:
@@ -82,3 +77,10 @@ def page(items: Sequence[Item], query: ItemsQuery) -> Items:
         last_id=found[-1].id if found else None,
         has_more=len(ordered) > len(found),
     )
+
+
+def _check_streaming(query: ResponseQuery) -> None:
+    if query.include_obfuscation:
+        raise refused("include_obfuscation", "events are as long as what they say")
+    if query.starting_after is not None and not query.stream:
+        raise refused("starting_after", "it goes only with stream=true")

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from mistralrs_mlx import ChatCompletionRequest
-from mistralrs_mlx.server.asking import chat_request
+from mistralrs_mlx.server.asking import chat_request, refused
 from mistralrs_mlx.server.body import body_of
 from mistralrs_mlx.server.chat import begun, opened
 from mistralrs_mlx.server.events import EventStream
@@ -19,7 +19,8 @@ from mistralrs_mlx.server.replies import gate_of, json, model_of, settings_of
 from .answers import Deleted, fresh_answer
 from .bodies import ResponsesBody, chat_body
 from .items import Item, messages_of, read_items, refuse_twins
-from .queries import ItemsQuery, ResponseQuery, page, query_of, refuse_streaming
+from .queries import ItemsQuery, ResponseQuery, page, query_of
+from .recording import Recording
 from .store import Kept, Store
 from .work import Work
 
@@ -44,6 +45,7 @@ async def create(request: Request) -> Response:
         before=before,
         asked=asked,
         store=None if body.store is False else store,
+        recording=Recording() if body.background and body.stream else None,
     )
     with ExitStack() as stack:
         stack.enter_context(gate_of(request).answers(1))
@@ -63,9 +65,15 @@ async def create(request: Request) -> Response:
 
 
 async def retrieve(request: Request) -> Response:
-    """A response that is kept, or as much as there is of it."""
-    refuse_streaming(query_of(request, ResponseQuery))
-    return json(_kept(request).answer)
+    """A response that is kept, or as much as there is of it; or its events once more."""
+    query, kept = query_of(request, ResponseQuery), _kept(request)
+    if not query.stream:
+        return json(kept.answer)
+    if kept.events is None:
+        reason = "only a response that was asked for with background and stream is told again"
+        raise refused("stream", reason)
+    start = 0 if query.starting_after is None else query.starting_after + 1
+    return _recorded(request, kept.events, start)
 
 
 async def delete(request: Request) -> Response:
@@ -94,11 +102,22 @@ async def _in_background(
     request: Request, chat: ChatCompletionRequest, work: Work, stack: ExitStack
 ) -> Response:
     chunks = await unless_gone(request, opened(request, chat, work.kept.answer.model, stack))
-    answer = work.kept.answer
+    begun = work.kept
     work.begin()
     stack.callback(work.close)
     work.go_on(chunks, stack.pop_all())
-    return json(answer)
+    return json(begun.answer) if begun.events is None else _recorded(request, begun.events, 0)
+
+
+def _recorded(request: Request, events: Recording, start: int) -> Response:
+    """Events that are recorded. Who stops reading them ends nothing."""
+    settings = settings_of(request)
+    return EventStream(
+        events.read(start, settings.keep_alive_seconds),
+        seconds=settings.answer_seconds,
+        closing=ExitStack(),
+        failed=lambda _: b"",  # it is in the recording, if there is anything to tell
+    )
 
 
 def _chat(request: Request, body: ResponsesBody, heard: tuple[Item, ...]) -> ChatCompletionRequest:

@@ -10,6 +10,7 @@ from mistralrs_mlx.server.failure import Failure
 
 from .answers import Answer
 from .items import Item
+from .recording import Recording
 
 __all__ = ["Kept", "Running", "Store"]
 
@@ -21,6 +22,13 @@ class Kept:
     answer: Answer
     before: tuple[Item, ...]
     asked: tuple[Item, ...]
+    events: Recording | None = None  # if they can be read again
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes."""
+        said = len(msgspec.json.encode((self.answer, self.before, self.asked)))
+        return said + (0 if self.events is None else self.events.bytes)
 
     @property
     def heard(self) -> tuple[Item, ...]:
@@ -64,9 +72,8 @@ class Store:
     def keep(self, kept: Kept) -> None:
         """Keep a response that has ended; the oldest make room, or it is itself too large."""
         id = kept.answer.id
-        size = len(msgspec.json.encode((kept.answer, kept.before, kept.asked)))
-        self._kept[id], self._sizes[id] = kept, size
-        self.bytes += size
+        self._kept[id], self._sizes[id] = kept, kept.size
+        self.bytes += self._sizes[id]
         for oldest in list(self._kept):
             if len(self._kept) <= self._most and self.bytes <= self._most_bytes:
                 return

@@ -18,6 +18,7 @@ from mistralrs_mlx.server.replies import metrics_of, runner_of, settings_of
 from .answers import Answer, Tokens, tokens
 from .events import Draft, Event
 from .items import Item
+from .recording import Recording
 from .store import Kept, Store
 
 __all__ = ["Work"]
@@ -34,16 +35,23 @@ class Work:
         before: tuple[Item, ...],
         asked: tuple[Item, ...],
         store: Store | None,
+        recording: Recording | None = None,
     ) -> None:
-        """Without a store, nothing is kept of it."""
+        """Without a store, nothing is kept of it; without a recording, none of its events."""
         self._request, self._before, self._asked, self._store = request, before, asked, store
+        self._recording = recording
         self._draft = Draft(answer)
         self._task: asyncio.Task[None] | None = None
 
     @property
     def kept(self) -> Kept:
         """What there is of it by now."""
-        return Kept(answer=self._draft.answer, before=self._before, asked=self._asked)
+        return Kept(
+            answer=self._draft.answer,
+            before=self._before,
+            asked=self._asked,
+            events=self._recording,
+        )
 
     async def whole(self, chunks: Chunks, first: Chunk | None) -> Answer:
         """Read it to its end. Before that, nobody knows its id, so a broken one is not kept."""
@@ -70,6 +78,8 @@ class Work:
         """It is over, in whatever way; what there is of it is kept."""
         if not self._draft.ended:
             self._draft.cancel()
+        if self._recording is not None:
+            self._recording.end()
         if self._store is not None:
             self._store.end(self._id)
 
@@ -98,7 +108,7 @@ class Work:
     async def _alone(self, chunks: Chunks) -> None:
         seconds = settings_of(self._request).answer_seconds
         if (failure := await failing(self._read(chunks, None), seconds)) is not None:
-            self._draft.fail(failure)
+            self._noted(self._draft.fail(failure))
 
     async def _read(self, chunks: Chunks, first: Chunk | None) -> None:
         async for _ in self._events(chunks, first):
@@ -107,24 +117,32 @@ class Work:
     async def _events(self, chunks: Chunks, first: Chunk | None) -> AsyncGenerator[Event | None]:
         """What there is to tell, and None whenever there is nothing for a while."""
         metrics, chunk = metrics_of(self._request), first
-        event: Event | None
         try:
             for event in self._draft.begin():
-                yield event
+                yield self._noted(event)
             while True:
-                for event in [None] if chunk is None else self._draft.add(chunk):
-                    yield event
+                if chunk is None:
+                    yield None
+                else:
+                    for event in self._draft.add(chunk):
+                        yield self._noted(event)
                 last = time.monotonic()
                 chunk = await anext(chunks)
                 if chunk is not None:
                     metrics.token_seconds.add(time.monotonic() - last)
         except StopAsyncIteration:
-            ends = list(self._draft.end(await self._tokens()))
+            ends = [self._noted(each) for each in self._draft.end(await self._tokens())]
             self.close()  # first of all: who reads the last event may go on from it at once
             for event in ends:
                 yield event
         finally:
             await chunks.aclose()
+
+    def _noted(self, event: Event) -> Event:
+        """The event, which can be read again if it is to be."""
+        if self._recording is not None:
+            self._recording.add(named(event))
+        return event
 
     async def _tokens(self) -> Tokens | None:
         """What it took, counted for all to see."""

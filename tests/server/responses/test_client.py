@@ -174,6 +174,18 @@ def test_a_response_in_the_background_is_asked_for_until_it_ends(ai: openai.Open
     assert ai.responses.cancel(begun.id) == ended  # too late to change anything
 
 
+def test_the_events_of_a_response_in_the_background_can_be_read_again(ai: openai.OpenAI) -> None:
+    read = list(ask(ai, background=True, stream=True))
+    assert read[-1].type == "response.incomplete"
+    again = list(ai.responses.retrieve(read[0].response.id, stream=True))
+    assert again == read
+    rest = ai.responses.retrieve(read[0].response.id, stream=True, starting_after=3)
+    assert list(rest) == read[4:]
+    assert ai.responses.retrieve(read[0].response.id) == read[-1].response
+    with ai.responses.stream(response_id=read[0].response.id) as stream:
+        assert [each.type for each in stream] == [each.type for each in read]
+
+
 def test_only_what_is_in_the_background_is_canceled(ai: openai.OpenAI) -> None:
     response = ask(ai)
     with pytest.raises(openai.BadRequestError, match="background=true"):

@@ -108,6 +108,20 @@ def test_a_response_in_the_background_that_is_deleted_ends(
     assert client.get(path).status_code == 404
 
 
+def test_a_stream_in_the_background_goes_on_when_its_reader_leaves(
+    client: httpx.Client, patient: Runner
+) -> None:
+    path = f"{PATH}/{left_alone(client, background=True)}"
+    grown = len(client.get(path).content)
+    assert until(lambda: len(client.get(path).content) > grown)
+    with client.stream("GET", path, params={"stream": True, "starting_after": 1}) as answer:
+        lines = answer.iter_lines()
+        assert next(lines) == "event: response.output_item.added"
+        client.post(f"{path}/cancel")
+        assert not any("response.completed" in line for line in lines)  # it just ends
+    assert idle(client, patient)
+
+
 def test_responses_in_the_background_have_places_like_all_others(
     client: httpx.Client, patient: Runner
 ) -> None:

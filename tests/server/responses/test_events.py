@@ -170,6 +170,9 @@ def test_an_error_in_the_middle_ends_a_stream_as_failed(
 @pytest.mark.parametrize("breaking", [OURS, KeyError("x")], ids=repr, indirect=True)
 @pytest.mark.usefixtures("breaking")
 def test_an_error_in_the_background_is_told_when_asked_for(client: httpx.Client) -> None:
+    found = told(client, background=True)
+    path = f"{PATH}/{found[0]['response']['id']}"
+    assert client.get(path).json() == found[-1]["response"]
     path = f"{PATH}/{post(client, background=True).json()['id']}"
     assert until(lambda: client.get(path).json()["status"] == "failed")
     assert client.get(path).json()["error"]["code"] == "server_error"

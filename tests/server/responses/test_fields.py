@@ -121,7 +121,6 @@ def test_a_field_that_cannot_be_honoured_is_refused_by_its_name(
     [
         ({"stream": True, "stream_options": {"include_usage": True}}, "include_usage"),
         ({"stream": True, "stream_options": {"include_obfuscation": True}}, "include_obfuscation"),
-        ({"background": True, "stream": True}, "stream"),
         ({"background": True, "store": False}, "background"),
         ({"include": ["file_search_call.results"]}, "include"),
         ({"tools": [{"type": "file_search", "vector_store_ids": []}]}, "tools"),
@@ -155,6 +154,9 @@ def test_a_value_that_cannot_be_honoured_is_refused_by_name(
     ("query", "name"),
     [
         ("?stream=true", "stream"),
+        ("?stream=true&include_obfuscation=true", "include_obfuscation"),
+        ("?stream=true&starting_after=-2", "starting_after"),
+        ("?stream=sometimes", "stream"),
         ("?starting_after=1", "starting_after"),
         ("?include_obfuscation=true", "include_obfuscation"),
         ("?include[]=file_search_call.results", "include"),
