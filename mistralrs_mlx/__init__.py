@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     )
     from .api.anymoe import AnyMoeConfig, AnyMoeExpertType
     from .api.calibration import CalibrationStatus
+    from .api.details import ModelDetails
     from .api.device_map import MultimodalAutoMapParams, TextAutoMapParams, VisionAutoMapParams
     from .api.enums import (
         AgentPermission,
@@ -77,6 +78,21 @@ if TYPE_CHECKING:
     from .api.search import ApproximateUserLocation, WebSearchOptions, WebSearchUserLocation
     from .api.which import Which
     from .demo import demo_model
+    from .errors import (
+        Canceled,
+        CheckpointError,
+        ConfigError,
+        InsufficientMemory,
+        MissingExtra,
+        MistralRsMlxError,
+        ModelUnloaded,
+        RequestError,
+        TemplateError,
+        TokenizerError,
+        UnknownModel,
+        UnsupportedArchitecture,
+        WeightMismatch,
+    )
     from .runner import Runner
 
 __all__ = [
@@ -94,9 +110,11 @@ __all__ = [
     "Architecture",
     "CalibrationStatus",
     "CalledFunction",
+    "Canceled",
     "ChatCompletionChunkResponse",
     "ChatCompletionRequest",
     "ChatCompletionResponse",
+    "CheckpointError",
     "Choice",
     "ChunkChoice",
     "CodeExecutionConfig",
@@ -106,6 +124,7 @@ __all__ = [
     "CompletionChunkResponse",
     "CompletionRequest",
     "CompletionResponse",
+    "ConfigError",
     "Delta",
     "DiffusionArchitecture",
     "EmbeddingArchitecture",
@@ -116,6 +135,7 @@ __all__ = [
     "ImageGenerationResponse",
     "ImageGenerationResponseFormat",
     "InputFile",
+    "InsufficientMemory",
     "IsqOrganization",
     "Logprobs",
     "LoraAdapter",
@@ -127,12 +147,17 @@ __all__ = [
     "McpClientConfigPy",
     "McpServerConfigPy",
     "McpServerSourcePy",
+    "MissingExtra",
+    "MistralRsMlxError",
     "ModelDType",
+    "ModelDetails",
+    "ModelUnloaded",
     "MultimodalArchitecture",
     "MultimodalAutoMapParams",
     "NetworkMode",
     "PagedCacheType",
     "PromptTokensDetails",
+    "RequestError",
     "RequestedFile",
     "ResponseLogprob",
     "ResponseMessage",
@@ -143,16 +168,21 @@ __all__ = [
     "ShellSkillMount",
     "SpeechGenerationResponse",
     "SpeechLoaderType",
+    "TemplateError",
     "TextAutoMapParams",
+    "TokenizerError",
     "ToolCallResponse",
     "ToolCallType",
     "ToolChoice",
     "TopLogprob",
+    "UnknownModel",
+    "UnsupportedArchitecture",
     "Usage",
     "VisionArchitecture",
     "VisionAutoMapParams",
     "WebSearchOptions",
     "WebSearchUserLocation",
+    "WeightMismatch",
     "Which",
     "__version__",
     "demo_model",
@@ -169,6 +199,7 @@ _NAMES = {  # module: what it gives; the same as above, for run time
     ),
     "api.anymoe": "AnyMoeConfig AnyMoeExpertType",
     "api.calibration": "CalibrationStatus",
+    "api.details": "ModelDetails",
     "api.device_map": "MultimodalAutoMapParams TextAutoMapParams VisionAutoMapParams",
     "api.enums": (
         "AgentPermission AgentToolApprovalDecisionKind AgentToolKind AgentToolSource "
@@ -190,11 +221,18 @@ _NAMES = {  # module: what it gives; the same as above, for run time
     "api.search": "ApproximateUserLocation WebSearchOptions WebSearchUserLocation",
     "api.which": "Which",
     "demo": "demo_model",
+    "errors": (
+        "Canceled CheckpointError ConfigError InsufficientMemory MissingExtra MistralRsMlxError "
+        "ModelUnloaded RequestError TemplateError TokenizerError UnknownModel "
+        "UnsupportedArchitecture WeightMismatch"
+    ),
     "runner": "Runner",
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 if not TYPE_CHECKING:  # else a type checker would take any name to exist
+    for _known in _HOMES.keys() & globals().keys():  # a reload: what was found may be new by now
+        del globals()[_known]
 
     def __getattr__(name: str) -> object:
         if name not in _HOMES:

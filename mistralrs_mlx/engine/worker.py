@@ -20,6 +20,7 @@ from .engine import Engine
 __all__ = ["Worker", "worker"]
 
 T = TypeVar("T")
+THREAD = "mlx"
 GOODBYE = 10.0  # seconds that the interpreter's exit waits for the pass under way
 FORKED = (
     "this process was forked from one in which MLX was running already, and MLX does not survive "
@@ -34,11 +35,12 @@ class Worker:
     def __init__(self) -> None:
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._engines: list[Engine] = []
-        self._thread: threading.Thread | None = None
+        self._thread: _Thread | None = None
         self._starting = threading.Lock()
         self._stopped = False
         self._home: int | None = None  # the process that the thread lives in
         self._resting = threading.Event()  # no pass is under way, and none will be
+        self._awaited: list[tuple[Engine, threading.Event]] = []  # who waits for whose rest
 
     def call(self, job: Callable[[], T]) -> T:
         """Run a job on the thread and return its result or raise its error here."""
@@ -78,6 +80,12 @@ class Worker:
         if engine in self._engines:
             self._engines.remove(engine)
 
+    def await_rest(self, engine: Engine) -> None:
+        """Return once the engine has answered all that was sent to it. On any other thread."""
+        rested = threading.Event()
+        self.call(lambda: self._awaited.append((engine, rested)))
+        rested.wait()
+
     def _gone(self) -> Exception | None:
         """Why there is no thread any more."""
         if self._home not in (None, os.getpid()):
@@ -88,7 +96,8 @@ class Worker:
         with self._starting:
             if self._thread is None:
                 self._home = os.getpid()
-                self._thread = threading.Thread(target=self._run, name="mlx", daemon=True)
+                self._thread = _Thread(target=self._run, name=THREAD, daemon=True)
+                self._thread.serves = self
                 self._thread.start()
                 atexit.register(self._stop)
 
@@ -124,12 +133,25 @@ class Worker:
         for engine in tuple(self._engines):
             if engine.busy:
                 self._step(engine)
+        self._tell_of_rest()
+
+    def _tell_of_rest(self) -> None:
+        for engine, rested in self._awaited:
+            if not engine.busy:
+                rested.set()
+        self._awaited = [each for each in self._awaited if not each[1].is_set()]
 
     def _step(self, engine: Engine) -> None:
         try:
             engine.step()
         except Exception as error:  # a defect of the engine itself must reach the callers
             engine.abort(error)
+
+
+class _Thread(threading.Thread):
+    """A thread that knows its worker."""
+
+    serves: Worker
 
 
 _shared: list[Worker] = []
@@ -142,5 +164,11 @@ def worker() -> Worker:
         return _shared[0]
     with _sharing:
         if not _shared:
-            _shared.append(Worker())
+            _shared.append(_running() or Worker())
         return _shared[0]
+
+
+def _running() -> Worker | None:
+    """The worker whose thread runs already: this module was reloaded, as notebooks do."""
+    serving = (vars(each).get("serves") for each in threading.enumerate() if each.name == THREAD)
+    return next((each for each in serving if each is not None), None)
