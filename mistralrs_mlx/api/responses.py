@@ -3,6 +3,7 @@
 from .agents import AgenticToolCallRecord
 from .enums import ToolCallType
 from .files import File
+from .notebook import answer_html, completion_html, usage_html
 from .values import narrow_floats, record
 
 __all__ = [
@@ -52,6 +53,9 @@ class Usage:
 
     def __post_init__(self) -> None:
         narrow_floats(self)
+
+    def _repr_html_(self) -> str:
+        return usage_html(self)
 
 
 @record
@@ -141,6 +145,9 @@ class ChatCompletionResponse:
     files: list[File] | None = None
     session_id: str | None = None
 
+    def _repr_html_(self) -> str:
+        return answer_html(self)
+
 
 @record
 class Delta:
@@ -224,3 +231,6 @@ class CompletionResponse:
     object: str = "text_completion"
     usage: Usage
     adapter_generation: str | None = None
+
+    def _repr_html_(self) -> str:
+        return completion_html(self)
