@@ -9,6 +9,11 @@ ValueError
     TokenizerError            no tokenizer, or one that cannot be read
     TemplateError             no chat template, or one that refuses the messages
     RequestError              a request that cannot be served as it stands
+      UnknownModel            no model has the id that it names
+      ModelUnloaded           its model was unloaded, removed or closed while it answered
+    InsufficientMemory        what is asked for has no room; nothing was allocated
+      NoRoomForWeights        ... of a model; also a CheckpointError
+      NoRoomForRequest        ... of an answer; also a RequestError
     MissingExtra              an optional dependency is not installed
     Canceled                  the answer was given up before its end
 """
@@ -17,11 +22,16 @@ __all__ = [
     "Canceled",
     "CheckpointError",
     "ConfigError",
+    "InsufficientMemory",
     "MissingExtra",
     "MistralRsMlxError",
+    "ModelUnloaded",
+    "NoRoomForRequest",
+    "NoRoomForWeights",
     "RequestError",
     "TemplateError",
     "TokenizerError",
+    "UnknownModel",
     "UnsupportedArchitecture",
     "WeightMismatch",
 ]
@@ -57,6 +67,33 @@ class TemplateError(MistralRsMlxError):
 
 class RequestError(MistralRsMlxError):
     """A request asks for something that cannot be: a bad value, or more than fits."""
+
+
+class UnknownModel(RequestError):
+    """A request names a model that is not there."""
+
+
+class ModelUnloaded(RequestError):
+    """The model was unloaded, removed or closed while it answered. Asking again loads it again."""
+
+
+class InsufficientMemory(MistralRsMlxError):
+    """What is asked for has no room, and was refused before anything was allocated.
+
+    `missing` bytes more would do if everything else were at rest; 0 if it would fit then.
+    """
+
+    def __init__(self, message: str, missing: int = 0) -> None:
+        super().__init__(message)
+        self.missing = missing
+
+
+class NoRoomForWeights(InsufficientMemory, CheckpointError):
+    """A model's weights do not fit beside what is held."""
+
+
+class NoRoomForRequest(InsufficientMemory, RequestError):
+    """An answer's caches would not fit, whatever ended before it."""
 
 
 class MissingExtra(MistralRsMlxError):

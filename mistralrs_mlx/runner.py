@@ -1,8 +1,8 @@
 """`Runner`: loads models and answers requests, as mistral.rs documents it."""
 
-import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from mistralrs_mlx.api.requests import (
@@ -10,17 +10,16 @@ from mistralrs_mlx.api.requests import (
     CompletionRequest,
     EmbeddingRequest,
 )
-from mistralrs_mlx.api.responses import (
-    CompletionResponse,
-)
+from mistralrs_mlx.api.responses import CompletionResponse
 from mistralrs_mlx.api.which import Which
 from mistralrs_mlx.runtime.completions import (
     answer_completion,
     answer_completion_async,
     stream_completion,
 )
-from mistralrs_mlx.runtime.embedding import AnyHost, answer_embedding, text_host
-from mistralrs_mlx.runtime.host import Host
+from mistralrs_mlx.runtime.embedding import answer_embedding, text_host
+from mistralrs_mlx.runtime.host import Host, UseText
+from mistralrs_mlx.runtime.managing import ManagingMethods
 from mistralrs_mlx.runtime.progress import Watcher
 from mistralrs_mlx.runtime.requests import (
     answer_chat,
@@ -47,7 +46,7 @@ that type-checks ask first.
 """
 
 
-class Runner(UnbuiltMethods):
+class Runner(ManagingMethods, UnbuiltMethods):
     """Holds a model and answers requests on it, from any number of threads at once.
 
     `with Runner(...) as runner:` frees the model's memory at the end of the block.
@@ -105,9 +104,10 @@ class Runner(UnbuiltMethods):
         self._roster = Roster()
         given = checked({name: value for name, value in locals().items() if name != "self"})
         refuse_unbuilt("Runner", given)
-        self._opening = opening_of(given)
-        self._tools = toolset_of(given, self._opening, self._roster)
-        self._roster.add(self._opening.model_id, self._opening)
+        opening = opening_of(given)
+        self._given, self._memory = given, opening.memory
+        self._tools = toolset_of(given, opening, self._roster)
+        self._roster.add(opening.model_id, opening)
 
     def send_chat_completion_request(
         self, request: ChatCompletionRequest, model_id: str | None = None
@@ -117,50 +117,20 @@ class Runner(UnbuiltMethods):
         Errors of the arguments are raised here; those of a streamed answer that show only while
         it is generated, by the iterator. All are `ValueError`s.
         """
-        host, known_as = self._find(model_id)
-        return answer_chat(host, known_as, request, self._tools)
+        return answer_chat(self._using(model_id), request, self._tools)
 
     async def chat(self, request: ChatCompletionRequest, model_id: str | None = None) -> Answered:
         """`send_chat_completion_request` for asyncio: the event loop goes on meanwhile.
 
         With `stream=True` it gives a stream for `async for`. Canceling the task cancels the answer.
         """
-        host, known_as = await asyncio.to_thread(self._find, model_id)
-        return await answer_chat_async(host, known_as, request, self._tools)
-
-    def add_model(
-        self,
-        which: Which,
-        model_id: str | None = None,
-        *,
-        in_situ_quant: str | int | None = None,
-        chat_template: str | None = None,
-        jinja_explicit: str | None = None,
-    ) -> str:
-        """Load another model beside the first, and return the id by which requests name it.
-
-        The id is that of the files unless `model_id` says otherwise; the rest of what `Runner` was
-        made with (`max_seqs`, `no_kv_cache`, `token_source`, `seed`, `prompt_lookup`, `progress`)
-        holds for it too. A draft model serves the first model alone.
-        """
-        opening = replace(
-            self._opening,
-            which=which,
-            in_situ_quant=in_situ_quant,
-            chat_template=chat_template,
-            jinja_explicit=jinja_explicit,
-            drafting=self._opening.drafting.of_further_models(),
-        )
-        known_as = model_id or opening.model_id
-        self._roster.add(known_as, opening)
-        return known_as
+        return await answer_chat_async(self._using(model_id), request, self._tools)
 
     def send_completion_request(
         self, request: CompletionRequest, model_id: str | None = None
     ) -> CompletionResponse:
         """Continue a text, without a chat template."""
-        host, known_as = self._find(model_id)
-        return answer_completion(host, known_as, request)
+        return answer_completion(self._using(model_id), request)
 
     def stream_completion_request(
         self, request: CompletionRequest, model_id: str | None = None
@@ -169,15 +139,13 @@ class Runner(UnbuiltMethods):
 
         A request with `best_of` below `n_choices` is refused: the best are known only at the end.
         """
-        host, known_as = self._find(model_id)
-        return stream_completion(host, known_as, request)
+        return stream_completion(self._using(model_id), request)
 
     async def complete(
         self, request: CompletionRequest, model_id: str | None = None
     ) -> CompletionResponse:
         """`send_completion_request` for asyncio. Canceling the task cancels the answer."""
-        host, known_as = await asyncio.to_thread(self._find, model_id)
-        return await answer_completion_async(host, known_as, request)
+        return await answer_completion_async(self._using(model_id), request)
 
     def count_prompt_tokens(
         self, request: ChatCompletionRequest, model_id: str | None = None
@@ -187,8 +155,8 @@ class Runner(UnbuiltMethods):
         An extension; nothing is generated. It is what `usage.prompt_tokens` of the answer will say,
         unless tools that are run here make it ask again.
         """
-        host, known_as = self._find(model_id)
-        return count_prompt_tokens(host, known_as, request, self._tools)
+        with self._using(model_id)() as (host, known_as):
+            return count_prompt_tokens(host, known_as, request, self._tools)
 
     def send_embedding_request(
         self, request: EmbeddingRequest, model_id: str | None = None
@@ -198,7 +166,8 @@ class Runner(UnbuiltMethods):
         With `truncate_sequence` an input that is too long loses its end. A text model embeds too,
         as an extension: the state of the last token, at length one.
         """
-        return answer_embedding(self._roster.host(model_id), request)
+        with self._roster.use(model_id) as (host, _):
+            return answer_embedding(host, request)
 
     def send_chat_completion_request_to_model(
         self, request: ChatCompletionRequest, model_id: str
@@ -219,8 +188,8 @@ class Runner(UnbuiltMethods):
 
         Row i rates what may follow token i. A text is encoded with the model's special tokens.
         """
-        host, _ = self._find(model_id)
-        return prompt_logits(host, prompt)
+        with self._using(model_id)() as (host, _):
+            return prompt_logits(host, prompt)
 
     def step_counts(self, model_id: str | None = None) -> dict[str, int]:
         """What a decode step of one row costs on any machine: for evaluation.
@@ -228,8 +197,8 @@ class Runner(UnbuiltMethods):
         `dispatches`: kernels that run on the device; `primitives`: nodes that the host builds;
         `waits`: times that the host waits for the device.
         """
-        host, _ = self._find(model_id)
-        return step_counts(host)
+        with self._using(model_id)() as (host, _):
+            return step_counts(host)
 
     def tokenize_text(
         self,
@@ -239,57 +208,17 @@ class Runner(UnbuiltMethods):
         model_id: str | None = None,
     ) -> list[int]:
         """The token ids of a text. `enable_thinking` has no meaning for a plain text."""
-        return self._any(model_id).tokenizer.encode(text, add_special_tokens)
+        return self._roster.host(model_id).tokenizer.encode(text, add_special_tokens)
 
     def detokenize_text(
         self, tokens: Sequence[int], skip_special_tokens: bool = True, model_id: str | None = None
     ) -> str:
         """The text of token ids; ids outside the vocabulary have none."""
-        return self._any(model_id).tokenizer.decode(tokens, skip_special_tokens)
+        return self._roster.host(model_id).tokenizer.decode(tokens, skip_special_tokens)
 
     def max_sequence_length(self, model_id: str | None = None) -> int | None:
         """The most tokens, prompt and answer together, that the model was made for."""
-        return self._any(model_id).context_length
-
-    def list_models(self) -> list[str]:
-        """The ids of all models, loaded or not."""
-        return self._roster.ids
-
-    def list_models_with_status(self) -> list[tuple[str, str]]:
-        """Each id with `loaded`, `unloaded` or `reloading`."""
-        return [(each, self._roster.status(each) or "unloaded") for each in self._roster.ids]
-
-    def list_unloaded_models(self) -> list[str]:
-        """The ids of models that a request would load again first."""
-        return [each for each in self._roster.ids if not self.is_model_loaded(each)]
-
-    def get_default_model_id(self) -> str | None:
-        """The id of the model that answers when none is named."""
-        return self._roster.default
-
-    def set_default_model_id(self, model_id: str) -> None:
-        """Let another model answer when none is named."""
-        self._roster.default = model_id
-
-    def is_model_loaded(self, model_id: str) -> bool:
-        """Whether a model is in memory; False for an unknown id."""
-        return self._roster.status(model_id) == "loaded"
-
-    def get_model_status(self, model_id: str) -> str | None:
-        """`loaded`, `unloaded`, `reloading`, or None for an unknown id."""
-        return self._roster.status(model_id)
-
-    def unload_model(self, model_id: str) -> None:
-        """Free a model's memory. The next request to it loads it again."""
-        self._roster.unload(model_id)
-
-    def reload_model(self, model_id: str) -> None:
-        """Load a model again that was unloaded."""
-        self._roster.host(model_id)
-
-    def remove_model(self, model_id: str) -> None:
-        """Unload a model and forget its id. The last one cannot be removed."""
-        self._roster.remove(model_id)
+        return self._roster.host(model_id).context_length
 
     def close(self) -> None:
         """Free all memory. What is being answered ends with an error."""
@@ -304,11 +233,16 @@ class Runner(UnbuiltMethods):
     def __del__(self) -> None:
         self._roster.release()  # may run on any thread, even the engine's: it must not wait
 
-    def _find(self, model_id: str | None) -> tuple[Host, str]:
-        """The host of a model that answers, loaded if need be, and the id its answers carry."""
-        known_as = self._roster.resolve(model_id)
-        return text_host(self._roster.host(model_id), known_as), known_as
+    def _using(self, model_id: str | None) -> UseText:
+        """How to have a model that answers texts, loaded if need be, while a request begins."""
+        return partial(self._texts, model_id)
 
-    def _any(self, model_id: str | None) -> AnyHost:
-        """The host of a model of any kind, loaded if need be."""
-        return self._roster.host(model_id)
+    @contextmanager
+    def _texts(self, model_id: str | None) -> Iterator[tuple[Host, str]]:
+        with self._roster.use(model_id) as (host, known_as):
+            yield text_host(host, known_as), known_as
+
+    def _find(self, model_id: str | None) -> tuple[Host, str]:
+        """The host of a model, which may be unloaded at any time, and the id of its answers."""
+        with self._texts(model_id) as found:
+            return found

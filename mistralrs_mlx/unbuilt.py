@@ -80,10 +80,6 @@ class UnbuiltMethods:
 
     generate_speech = generate_audio
 
-    def send_re_isq(self, dtype: str, model_id: str | None = None) -> None:
-        """Quantize a loaded model anew."""
-        _refuse("send_re_isq", "quantizing a loaded model anew")
-
     def begin_calibration(self, model_id: str | None = None) -> Any:
         """Start to collect statistics for quantization."""
         _refuse("begin_calibration", "calibration")

@@ -1,6 +1,7 @@
 """Continuous batching for one model: chunks of a prompt, and one token a step for every row."""
 
 import logging
+import time
 from collections import deque
 
 import mlx.core as mx
@@ -57,6 +58,7 @@ class Engine:
         """
         self._model, self.max_seqs = model, max_seqs
         self._closed: Exception | None = None
+        self.rested = 0.0  # when it last came to rest, by the monotonic clock
         self._waiting: deque[Sequence] = deque()
         sharing = Sharing(prefix if kv_cache else None, border=model.rope_border)
         self._rows = Rows(model, keeps=kv_cache, sharing=sharing, reading=reading, packing=packing)
@@ -80,6 +82,8 @@ class Engine:
     @property
     def busy(self) -> bool:
         """Whether a step would do anything."""
+        if self._closed is not None:
+            return False
         return bool(self._waiting or self._rows.running or self._rows.prefilling)
 
     def submit(self, sequence: Sequence) -> None:
@@ -99,6 +103,7 @@ class Engine:
             self._fail_running(error)
         if not self.busy:
             self._clear()
+            self.rested = time.monotonic()
 
     def abort(self, error: Exception) -> None:
         """End every sequence with an error and free their memory."""
@@ -121,6 +126,11 @@ class Engine:
             self._memory.close()
         self._closed = error
         del self._model, self._rows, self._prefill, self._drafter, self._decode, self._admission
+
+    @property
+    def lacking(self) -> int:
+        """Bytes that are missing for a first row, if all other models were at rest."""
+        return 0 if self._closed is not None else self._admission.lacking()
 
     def logits(self, tokens: list[int]) -> mx.array:
         """Logits of a whole prompt, (L, V), in a cache of its own."""

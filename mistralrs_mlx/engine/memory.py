@@ -15,7 +15,7 @@ from mistralrs_mlx.cache.caches import Caches
 from mistralrs_mlx.cache.forecast import Extent, Forecast, forecast
 from mistralrs_mlx.cache.span import GROWTH
 from mistralrs_mlx.cache.step import Step
-from mistralrs_mlx.errors import CheckpointError, RequestError
+from mistralrs_mlx.errors import NoRoomForRequest, NoRoomForWeights
 
 from .device import Limits, capacity
 from .goal import Goal
@@ -86,6 +86,7 @@ class Budget:
         self.goal = goal
         self.weights = 0
         self.arenas = 0  # bytes that live caches have, or are going to have
+        self.kept_lately = 0  # bytes, as of when rows began or ended; for other threads
         self.vocab_size = 0
         self._ledger = ledger
         self._spare: Spare | None = None
@@ -110,19 +111,25 @@ class Budget:
         self._ledger.leave(self)
 
     def check_weights(self, nbytes: int) -> None:
-        """Raise unless so many bytes of further weights fit. Nothing has been read yet."""
-        room = min(self._rooms(bare=True))
-        if self.weights + nbytes > room:
-            raise CheckpointError(
-                f"the weights take {_size(nbytes)}, and {_size(max(0, room - self.weights))} are "
-                f"left for them ({self._explained()}). Quantize them, as with "
-                'in_situ_quant="Q4K", take a smaller model, unload another one, or raise '
-                "memory_goal"
-            )
+        """Raise unless so many bytes of further weights fit. Nothing has been read yet.
+
+        What is kept of earlier sequences is given up for them. Running rows are not: while they
+        are in the way the error says that nothing is missing.
+        """
+        want = self.weights + nbytes
+        if (missing := want - self._hard(bare=True)) > 0:
+            raise self._weights_refused(nbytes, missing)
+        self._give_up(lambda: want - self._hard())
+        if want > self._hard():
+            raise self._weights_refused(nbytes, 0)
 
     def room(self) -> int:
         """Bytes of weights that would still fit."""
-        return max(0, min(self._rooms()) - self.weights)
+        return max(0, self._hard() - self.weights)
+
+    def lacking(self, smallest: Extent) -> int:
+        """Bytes that are missing for the smallest row, if all others were at rest."""
+        return max(0, self.weights + self.want(smallest, 1, 1) - self._hard(bare=True))
 
     def learn(self, model: LanguageModel, caches: Caches, spare: Spare | None = None) -> None:
         """Find out what the caches of the model will take; fresh ones are needed for that."""
@@ -144,9 +151,7 @@ class Budget:
         want = self.want(then, rows, columns)
         passing = self._forecast.passing(now) if then != now else 0
         copied = self._forecast.slot(then) if self._spare is not None else 0  # of a row to keep
-        for spare in self._spares():
-            if (excess := self._excess(want, passing + copied)) > 0:
-                spare.shrink(max(0, spare.nbytes - excess))
+        self._give_up(lambda: self._excess(want, passing + copied))
         if self._excess(want, passing) > 0:
             return False
         self.arenas = want
@@ -157,6 +162,7 @@ class Budget:
         """No rows are left: their memory has come back, and MLX's buffers may go."""
         self.arenas = 0
         self._limit_spare(self._most_kept())
+        self.kept_lately = self.kept
         if mx.get_cache_memory() > IDLE_BUFFERS:
             mx.clear_cache()
 
@@ -176,14 +182,26 @@ class Budget:
         if self._excess(self.arenas + want, 0) > 0:
             raise self.refusal(want, 1, columns)
 
-    def refusal(self, want: int, rows: int, columns: int) -> RequestError:
+    def refusal(self, want: int, rows: int, columns: int) -> NoRoomForRequest:
         """What to tell whoever asks for more than there is."""
         left = max(0, min(self._rooms(bare=True)) - self.weights)
+        missing = max(0, want - left)
         many = f"{rows} rows of {columns} tokens" if rows > 1 else f"{columns} tokens"
-        return RequestError(
+        return NoRoomForRequest(
             f"{many} need {_size(want)} of memory, and {_size(left)} are left for them "
             f"({self._explained()}). Shorten the prompt or max_tokens, ask for fewer choices, "
-            "raise memory_goal, or take a smaller or quantized model"
+            "raise memory_goal, or take a smaller or quantized model",
+            missing,
+        )
+
+    def _weights_refused(self, nbytes: int, missing: int) -> NoRoomForWeights:
+        left = max(0, self._hard(bare=missing > 0) - self.weights)
+        return NoRoomForWeights(
+            f"the weights take {_size(nbytes)}, and {_size(left)} are left for them "
+            f"({self._explained()}). Quantize them, as with "
+            'in_situ_quant="Q4K", take a smaller model, unload another one, or raise '
+            "memory_goal",
+            missing,
         )
 
     def _learned(self, model: LanguageModel, caches: Caches) -> Forecast:
@@ -224,6 +242,10 @@ class Budget:
             steady = min(steady, self.weights + self._tokens(goal.tokens))
         return steady, hard
 
+    def _hard(self, *, bare: bool = False) -> int:
+        """Bytes that it may hold, whatever its caches alone may take."""
+        return self._rooms(bare=bare)[1]
+
     def _tokens(self, tokens: int) -> int:
         """What caches for one row of so many tokens take, windowed layers as if they had none."""
         columns = -(-tokens // GROWTH) * GROWTH
@@ -237,11 +259,12 @@ class Budget:
     def _most_kept(self) -> int:
         return max(0, min(self._rooms()) - self.weights) // KEPT
 
-    def _spares(self) -> Iterator[Spare]:
-        """What can be given up, one's own first."""
+    def _give_up(self, excess: Callable[[], int]) -> None:
+        """Keep less of earlier sequences, one's own first, until nothing is too much."""
         for each in (self, *self._ledger.others(self)):
-            if each._spare is not None:
-                yield each._spare
+            if each._spare is not None and (over := excess()) > 0:
+                each._spare.shrink(max(0, each.kept - over))
+            each.kept_lately = each.kept
 
     def _explained(self) -> str:
         """Where the memory is, for messages."""
@@ -270,7 +293,7 @@ def _size(nbytes: int) -> str:
     return f"{nbytes / 2**10:.1f} KiB"
 
 
-_shared: list[Ledger] = []
+_shared: list[Ledger] = globals().get("_shared", [])  # reloading this module keeps what it knows
 _sharing = threading.Lock()
 
 

@@ -28,7 +28,7 @@ from mistralrs_mlx.text.parsers.reasoning import reasoning_format
 
 from .choosing import sampling_params
 from .events import End
-from .host import Answer, Generation, Host
+from .host import Answer, Generation, Host, UseText
 from .prompts import chat_prompt
 from .tools import Callbacks, follow_up, offered_tools, run_calls
 
@@ -62,12 +62,20 @@ class Chat:
     """A request that is being answered. Tools that have callbacks are run between rounds."""
 
     def __init__(
-        self, host: Host, model_id: str, request: ChatCompletionRequest, callbacks: Callbacks
+        self,
+        use: UseText,
+        host: Host,
+        model_id: str,
+        request: ChatCompletionRequest,
+        callbacks: Callbacks,
     ) -> None:
-        """Check everything that can be checked, and start the first round."""
-        self._host, self._model_id, self._request = host, model_id, request
+        """Check everything that can be checked, and start the first round on this host.
+
+        `use` gives one for each of the others: while tools run, the model may be unloaded.
+        """
+        self._use, self._model_id, self._request = use, model_id, request
         self.number = host.next_number()
-        self._use = validate_tool_choice(request)
+        tool_use = validate_tool_choice(request)
         self._tools = offered_tools(request, callbacks)
         self._callbacks = callbacks if self._tools else {}
         if self._callbacks and request.n_choices > 1:
@@ -85,7 +93,7 @@ class Chat:
         self._answer: Answer | None = None
         self._failure: MistralRsMlxError | None = None
         try:
-            self._start(self._use)
+            self._start(host, tool_use)
         except MissingExtra:
             raise
         except MistralRsMlxError as error:  # of a stream, where it is read: as mistral.rs does
@@ -120,12 +128,13 @@ class Chat:
                 *_listed(self._messages),
                 *follow_up("".join(spoken.content), spoken.calls, records),
             ]
-            with self._canceling:
+            with self._use() as (host, _), self._canceling:
                 if self._canceled:
                     return
                 self._round += 1
                 # A call that must be made was made: from now on the model may answer.
-                self._start(ANY_CALL)
+                self._start(host, ANY_CALL)
+            del host
 
     def _one_round(self, spoken: _Spoken, answer: Answer) -> Iterator[Update]:
         self.rounds.append([])
@@ -171,13 +180,13 @@ class Chat:
         known = bool(calls) and all(call.name in self._callbacks for call in calls)
         return known and self._round < self._limit and not self._canceled
 
-    def _start(self, use: ToolUse) -> None:
+    def _start(self, host: Host, use: ToolUse) -> None:
         """Start a round: one prompt, and a fresh assembler for every choice."""
-        host, request = self._host, self._request
+        request = self._request
         template = "" if host.template is None else host.template.text
         reasoning = reasoning_format(template)
         prompt = chat_prompt(host, self._model_id, request, self._messages, self._tools)
-        grammar = self._grammar or self._forced(template, prompt.text, use)
+        grammar = self._grammar or self._forced(host, template, prompt.text, use)
         compiled = (
             None
             if grammar is None
@@ -202,13 +211,13 @@ class Chat:
         ]
         self._answer = host.start(generation)
 
-    def _forced(self, template: str, rendered: str, use: ToolUse) -> Grammar | None:
+    def _forced(self, host: Host, template: str, rendered: str, use: ToolUse) -> Grammar | None:
         """What holds the answer to a call, if one is required, or calls to strict schemas."""
         text = call_grammar(
             call_format(template),
             self._tools,
             use,
-            token_id=self._host.token_id,
+            token_id=host.token_id,
             reasoning=reasoning_format(template),
             prompt=rendered,
         )

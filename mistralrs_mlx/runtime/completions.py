@@ -15,7 +15,7 @@ from mistralrs_mlx.unbuilt import fields_of, refuse_unbuilt
 from .answers import Heading, completion_chunks, completion_response
 from .choosing import sampling_params
 from .fitting import fitted
-from .host import Answer, Generation, Host
+from .host import Answer, Generation, Host, UseText
 from .streamer import CompletionStreamer
 
 __all__ = ["answer_completion", "answer_completion_async", "stream_completion"]
@@ -23,39 +23,42 @@ __all__ = ["answer_completion", "answer_completion_async", "stream_completion"]
 Begun = tuple[Answer, Heading]
 
 
-def answer_completion(host: Host, model_id: str, request: CompletionRequest) -> CompletionResponse:
+def answer_completion(use: UseText, request: CompletionRequest) -> CompletionResponse:
     """Continue the prompt as it stands."""
-    answer, heading = _begun(host, model_id, request)
+    answer, heading = _begun(use, request)
     return _whole(answer, heading, request)
 
 
-async def answer_completion_async(
-    host: Host, model_id: str, request: CompletionRequest
-) -> CompletionResponse:
+async def answer_completion_async(use: UseText, request: CompletionRequest) -> CompletionResponse:
     """The same, without blocking the event loop. Canceling the task cancels the answer."""
-    answer, heading = await asyncio.to_thread(_begun, host, model_id, request)
+    answer, heading = await asyncio.to_thread(_begun, use, request)
     try:
         return await asyncio.to_thread(_whole, answer, heading, request)
     finally:
         answer.cancel()
 
 
-def stream_completion(host: Host, model_id: str, request: CompletionRequest) -> CompletionStreamer:
+def stream_completion(use: UseText, request: CompletionRequest) -> CompletionStreamer:
     """The same piece by piece. Which choices are the best is not known before their end."""
     if _ranked(request):
         raise RequestError(
             f"best_of is {request.best_of} and n_choices {request.n_choices}: which choices are "
             "best is known only at their end. A stream gives all of them, with best_of=None"
         )
-    answer, heading = _begun(host, model_id, request)
+    answer, heading = _begun(use, request)
     chunks = completion_chunks(answer, heading, prefix=_prefix(request), suffix=_suffix(request))
     return CompletionStreamer(chunks, answer.cancel)
 
 
-def _begun(host: Host, model_id: str, request: CompletionRequest) -> Begun:
+def _begun(use: UseText, request: CompletionRequest) -> Begun:
     if not isinstance(request, CompletionRequest):
         raise mistyped("request", "a CompletionRequest", request)
     refuse_unbuilt("request", fields_of(request))
+    with use() as (host, model_id):
+        return _started(host, model_id, request)
+
+
+def _started(host: Host, model_id: str, request: CompletionRequest) -> Begun:
     number = host.next_number()
     if request.tool_schemas or validate_tool_choice(request).mode == "required":
         raise RequestError(

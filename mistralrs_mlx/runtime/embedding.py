@@ -1,6 +1,7 @@
 """Requests for vectors: texts -> tokens -> batches of like length -> vectors, in their order."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import cast
 
@@ -11,12 +12,13 @@ from mistralrs_mlx.api.requests import EmbeddingRequest
 from mistralrs_mlx.api.validation import embedding_inputs
 from mistralrs_mlx.engine.memory import Budget
 from mistralrs_mlx.engine.worker import worker
-from mistralrs_mlx.errors import RequestError
+from mistralrs_mlx.errors import ModelUnloaded, RequestError
 from mistralrs_mlx.layers.pooling import Pooling, unit
 from mistralrs_mlx.models.base import CausalLM
 from mistralrs_mlx.models.embedder import Embedder, Headless
 from mistralrs_mlx.text.tokenizer import Tokenizer
 
+from .facts import Facts
 from .host import Host
 
 __all__ = ["AnyHost", "EmbeddingHost", "answer_embedding", "batches", "text_host"]
@@ -31,19 +33,35 @@ class EmbeddingHost:
 
     def __init__(
         self,
-        embedder: Embedder,
+        embedder: Callable[[], Embedder],
         tokenizer: Tokenizer,
         *,
-        context_length: int,
+        vocab_size: int,
+        facts: Facts,
+        memory: Budget,
         max_rows: int,
         lower_case: bool = False,
-        memory: Budget | None = None,
     ) -> None:
-        self.tokenizer, self.context_length = tokenizer, context_length
-        self._embedder, self._max_rows, self._lower_case = embedder, max_rows, lower_case
-        self._vocab_size = embedder.encoder.vocab_size
+        """`embedder` is asked before each pass, and raises if its model is there no more."""
+        self.tokenizer, self.facts, self.memory = tokenizer, facts, memory
+        self.context_length = facts.context_length
+        self._embedder, self._vocab_size = embedder, vocab_size
+        self._max_rows, self._lower_case = max_rows, lower_case
         self._closed: str | None = None
-        self._memory = memory
+        self.rested = 0.0  # when it last made vectors, by the monotonic clock
+
+    @property
+    def busy(self) -> bool:
+        """Never: whoever has vectors made stays until they are there."""
+        return False
+
+    @property
+    def lacking(self) -> int:
+        """It has no caches that would need memory."""
+        return 0
+
+    def await_rest(self) -> None:
+        """At once, as it is never busy."""
 
     def tokens(self, given: str | list[int], *, truncate: bool, place: int) -> list[int]:
         """What the model reads of the input at this place."""
@@ -74,18 +92,19 @@ class EmbeddingHost:
             return
         self._closed = reason
         del self._embedder  # others may hold this host, such as the traceback a notebook keeps
-        if self._memory is not None:
-            self._memory.close()
+        self.memory.close()
 
     def _pass(self, rows: list[list[int]]) -> list[list[float]]:
         if self._closed is not None:
-            raise RequestError(self._closed)
+            raise ModelUnloaded(self._closed)
+        embedder = self._embedder()
         lengths = [len(row) for row in rows]
         padded = [row + [0] * (max(lengths) - len(row)) for row in rows]
         try:
-            found = self._embedder(mx.array(padded), lengths).tolist()
+            found = embedder(mx.array(padded), lengths).tolist()
         except (RuntimeError, MemoryError) as error:
             raise RequestError(f"the model failed while answering: {error}") from error
+        self.rested = time.monotonic()
         return cast(list[list[float]], found)
 
     def _known(self, tokens: list[int], place: int) -> list[int]:
@@ -156,15 +175,22 @@ def batches(lengths: Sequence[int], *, tokens: int, rows: int) -> list[list[int]
 
 def _of_text_model(host: Host) -> EmbeddingHost:
     """A text model read as one that makes vectors, an extension to mistral.rs."""
-    model = host.engine.model
-    if not isinstance(model, CausalLM):
+    if not isinstance(host.engine.model, CausalLM):
         raise RequestError(
             "Received a request incompatible for this model's category. Vectors come from text "
             "models and from those that Which.Embedding opens"
         )
     return EmbeddingHost(
-        Embedder(Headless(model), Pooling([POOLING]), (unit,)),
+        lambda: _headless(host),
         host.tokenizer,
-        context_length=host.context_length,
+        vocab_size=host.vocab_size,
+        facts=host.facts,
+        memory=host.memory,
         max_rows=32,
     )
+
+
+def _headless(host: Host) -> Embedder:
+    model = host.engine.model  # raises if it was unloaded meanwhile
+    assert isinstance(model, CausalLM)
+    return Embedder(Headless(model), Pooling([POOLING]), (unit,))

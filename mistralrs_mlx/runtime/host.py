@@ -4,6 +4,7 @@ import queue
 import threading
 from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import count
@@ -11,11 +12,12 @@ from typing import Any
 
 from mistralrs_mlx.engine.constraints import Constraint
 from mistralrs_mlx.engine.engine import Engine
+from mistralrs_mlx.engine.memory import Budget
 from mistralrs_mlx.engine.params import SamplingParams
 from mistralrs_mlx.engine.reading import Medium
 from mistralrs_mlx.engine.sequence import Sequence
 from mistralrs_mlx.engine.worker import worker
-from mistralrs_mlx.errors import MistralRsMlxError, RequestError
+from mistralrs_mlx.errors import MistralRsMlxError, ModelUnloaded, RequestError
 from mistralrs_mlx.text.detokenizer import Detokenizer
 from mistralrs_mlx.text.grammars import Grammars
 from mistralrs_mlx.text.stops import StopMatcher
@@ -24,11 +26,12 @@ from mistralrs_mlx.text.tokenizer import Tokenizer
 
 from .boundaries import boundaries
 from .events import End, Event, Failure, Piece
+from .facts import Facts
 from .progress import Progress
 from .senses import Senses
 from .sink import ChoiceSink
 
-__all__ = ["Answer", "Generation", "Host"]
+__all__ = ["Answer", "Generation", "Host", "UseText"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +98,8 @@ class Host:
     """One loaded model with its texts. Every method may be called from any thread."""
 
     engine: Engine
+    memory: Budget
+    facts: Facts
     tokenizer: Tokenizer
     template: ChatTemplate | None
     eos: frozenset[int]
@@ -106,6 +111,25 @@ class Host:
     senses: Senses | None = None  # of a model that sees or hears
     _numbers: "count[int]" = field(default_factory=lambda: count(1))
     _counting: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def busy(self) -> bool:
+        """Whether it answers. On the engine's thread."""
+        return self.engine.busy
+
+    @property
+    def rested(self) -> float:
+        """When its last answer ended."""
+        return self.engine.rested
+
+    @property
+    def lacking(self) -> int:
+        """Bytes that are missing for it to answer at all, if others were at rest."""
+        return worker().call(lambda: self.engine.lacking)
+
+    def await_rest(self) -> None:
+        """Return once all that was asked is answered."""
+        worker().await_rest(self.engine)
 
     @cached_property
     def grammars(self) -> Grammars:
@@ -139,7 +163,7 @@ class Host:
 
     def _close(self, reason: str) -> None:
         worker().detach(self.engine)
-        self.engine.close(RequestError(reason))
+        self.engine.close(ModelUnloaded(reason))
 
     def _sequence(
         self, generation: Generation, choice: int, events: "queue.SimpleQueue[Event]"
@@ -166,6 +190,10 @@ class Host:
             prompt_keys=_keys(generation),
             boundaries=boundaries(generation.prompt, self.tokenizer.special_ids),
         )
+
+
+UseText = Callable[[], AbstractContextManager[tuple[Host, str]]]
+"""`with use() as (host, id):` a model that stays while the block starts a generation on it."""
 
 
 def _keys(generation: Generation) -> list[Hashable] | None:

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 from weakref import ref
 
 import mlx.core as mx
@@ -24,13 +24,13 @@ from mistralrs_mlx.engine.goal import Goal
 from mistralrs_mlx.engine.memory import Budget, ledger
 from mistralrs_mlx.engine.reading import Reading
 from mistralrs_mlx.engine.worker import worker
-from mistralrs_mlx.errors import RequestError
+from mistralrs_mlx.errors import ModelUnloaded
 from mistralrs_mlx.layers.fusing import fuse
 from mistralrs_mlx.loaders.assemble import Adapt
 from mistralrs_mlx.loaders.borrowed import Borrowed
 from mistralrs_mlx.loaders.checkpoint import Checkpoint
 from mistralrs_mlx.loaders.embedders import LoadedEmbedder, load_embedder
-from mistralrs_mlx.loaders.load import LoadedModel, LoadOptions, Policy, load
+from mistralrs_mlx.loaders.load import LoadedModel, LoadOptions, Policy, forget, load
 from mistralrs_mlx.loaders.sentence_transformers import SentenceCheckpoint
 from mistralrs_mlx.loaders.sources import embedding_checkpoint, gguf_checkpoint, plain_checkpoint
 from mistralrs_mlx.models.base import CausalLM
@@ -44,17 +44,28 @@ from mistralrs_mlx.unbuilt import fields_of, refuse_unbuilt
 from .caching import Caching
 from .drafting import Drafting, check_vocabulary, draft_model, prompt_lookup
 from .embedding import AnyHost, EmbeddingHost
+from .facts import facts_of
 from .host import Host
 from .progress import Telling, Watcher, function_of, telling
 from .senses import Senses, processor_of, reading_of
 
-__all__ = ["Opening"]
+__all__ = ["Opening", "Place"]
 
 log = logging.getLogger(__name__)
 
 LoadedText = LoadedModel[CausalLM] | LoadedModel[Borrowed]
 WhichText = WhichPlain | WhichGGUF | WhichMultimodalPlain
 Loaded = TypeVar("Loaded")
+
+
+class Place(Protocol):
+    """Starts what takes memory, when there is room for it. On the thread that asks."""
+
+    def __call__(self, start: Callable[[], Loaded], /) -> Loaded: ...
+
+
+def _at_once(start: Callable[[], Loaded]) -> Loaded:
+    return start()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,16 +85,20 @@ class Opening:
     caching: Caching = Caching()  # noqa: RUF009 (frozen)
     drafting: Drafting = Drafting()  # noqa: RUF009 (frozen)
     told: Telling = Telling(None)  # noqa: RUF009 (of no load yet)
+    place: Place = _at_once
 
     @property
     def model_id(self) -> str:
         """What the answers of this model are signed with."""
         return _name(_built(self.which))
 
-    def __call__(self) -> AnyHost:
-        """Read the files, build the texts and load the weights on the engine's thread."""
+    def __call__(self, place: Place = _at_once) -> AnyHost:
+        """Read the files, build the texts and load the weights on the engine's thread.
+
+        `place` may start to load weights again after it was refused: files are read once.
+        """
         with telling(self.progress) as told:
-            return replace(self, told=told)._opened(_built(self.which))
+            return replace(self, told=told, place=place)._opened(_built(self.which))
 
     def _opened(self, which: WhichText | WhichEmbedding) -> AnyHost:
         return self._embedding(which) if isinstance(which, WhichEmbedding) else self._text(which)
@@ -95,12 +110,14 @@ class Opening:
         template = self._template(checkpoint.text, tokenizer)
         senses = _senses(which, checkpoint, tokenizer)
         draft = self._draft_checkpoint(tokenizer)
-        (loaded, engine), _ = worker().call(
-            lambda: self._counted(lambda memory: self._start(which, checkpoint, draft, memory))
+        (loaded, engine), memory = self._counted(
+            lambda memory: self._start(which, checkpoint, draft, memory)
         )
         generation_config = checkpoint.text.generation_config
         return Host(
             engine=engine,
+            memory=memory,
+            facts=facts_of("multimodal" if senses else "text", loaded, loaded.context_length),
             tokenizer=tokenizer,
             template=template,
             eos=tokenizer.eos_ids(
@@ -124,14 +141,15 @@ class Opening:
             which, token_source=self.token_source, told=self._stage("download")
         )
         tokenizer = Tokenizer.from_assets(checkpoint.encoder.text)
-        loaded, memory = worker().call(
-            lambda: self._counted(lambda memory: self._start_embedder(which, checkpoint, memory))
+        loaded, memory = self._counted(
+            lambda memory: self._start_embedder(which, checkpoint, memory)
         )
         self._tell(self.model_id, loaded.encoder)
         return EmbeddingHost(
-            loaded.embedder,
+            lambda: loaded.embedder,
             tokenizer,
-            context_length=loaded.max_tokens,
+            vocab_size=loaded.embedder.encoder.vocab_size,
+            facts=facts_of("embedding", loaded.encoder, loaded.max_tokens),
             max_rows=self.max_seqs,
             lower_case=checkpoint.lower_case,
             memory=memory,
@@ -159,12 +177,17 @@ class Opening:
 
     def _counted(self, start: Callable[[Budget], Loaded]) -> tuple[Loaded, Budget]:
         """What is started, with the memory that it takes; none if it fails."""
-        memory = Budget(self.memory, ledger())
-        try:
-            return start(memory), memory
-        except BaseException:
-            memory.close()
-            raise
+
+        def counted() -> tuple[Loaded, Budget]:
+            memory = Budget(self.memory, ledger())
+            try:
+                return start(memory), memory
+            except BaseException as error:
+                memory.close()
+                forget(error)  # of a draft's failure, whose target had been loaded
+                raise
+
+        return self.place(lambda: worker().call(counted))
 
     def _start(
         self,
@@ -300,7 +323,7 @@ def _senses(
 def _there(known: "ref[MultimodalLM]") -> MultimodalLM:
     model = known()
     if model is None:
-        raise RequestError("the model was unloaded meanwhile: ask again")
+        raise ModelUnloaded("the model was unloaded meanwhile: ask again")
     return model
 
 

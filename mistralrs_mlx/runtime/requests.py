@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mistralrs_mlx.api.checks import mistyped
@@ -11,11 +12,12 @@ from mistralrs_mlx.api.validation import chat_messages
 from mistralrs_mlx.bench.counts import count_decode
 from mistralrs_mlx.engine.worker import worker
 from mistralrs_mlx.errors import RequestError
+from mistralrs_mlx.text.tokenizer import Tokenizer
 from mistralrs_mlx.unbuilt import fields_of, refuse_unbuilt
 
 from .answers import Heading, chat_chunks, chat_response
 from .chat import Chat
-from .host import Host
+from .host import Host, UseText
 from .prompts import chat_prompt
 from .streamer import ChatCompletionStreamer
 from .tools import offered_tools
@@ -34,64 +36,69 @@ __all__ = [
 
 
 def answer_chat(
-    host: Host, model_id: str, request: ChatCompletionRequest, tools: Toolset
+    use: UseText, request: ChatCompletionRequest, tools: Toolset
 ) -> ChatCompletionResponse | ChatCompletionStreamer:
     """Start a chat answer and give it whole or as a stream."""
-    chat, heading = _chat(host, model_id, request, tools)
+    begun = _begun(use, request, tools)
     if request.stream:
-        return _stream(chat, heading, host, request)
+        return _stream(begun, request)
     try:
-        return _whole(chat, heading, host, request)
+        return _whole(begun, request)
     finally:
-        chat.cancel()
+        begun.chat.cancel()
 
 
 async def answer_chat_async(
-    host: Host, model_id: str, request: ChatCompletionRequest, tools: Toolset
+    use: UseText, request: ChatCompletionRequest, tools: Toolset
 ) -> ChatCompletionResponse | ChatCompletionStreamer:
     """The same, without blocking the event loop. Canceling the task cancels the answer."""
-    chat, heading = await asyncio.to_thread(_chat, host, model_id, request, tools)
+    begun = await asyncio.to_thread(_begun, use, request, tools)
     if request.stream:
-        return _stream(chat, heading, host, request)
+        return _stream(begun, request)
     try:
-        return await asyncio.to_thread(_whole, chat, heading, host, request)
+        return await asyncio.to_thread(_whole, begun, request)
     finally:
-        chat.cancel()
+        begun.chat.cancel()
 
 
-def _chat(
-    host: Host, model_id: str, request: ChatCompletionRequest, tools: Toolset
-) -> tuple[Chat, Heading]:
+@dataclass(frozen=True, kw_only=True)
+class _Begun:
+    """A chat whose first round has been sent to the engine: it needs its host no more."""
+
+    chat: Chat
+    heading: Heading
+    tokenizer: Tokenizer
+
+
+def _begun(use: UseText, request: ChatCompletionRequest, tools: Toolset) -> _Begun:
     if not isinstance(request, ChatCompletionRequest):
         raise mistyped("request", "a ChatCompletionRequest", request)
     refuse_unbuilt("request", fields_of(request))
-    chat = Chat(host, model_id, request, tools.of(request, host))
-    return chat, Heading(id=str(chat.number), model=model_id, session_id=chat.session_id)
+    with use() as (host, model_id):
+        chat = Chat(use, host, model_id, request, tools.of(request, host))
+        heading = Heading(id=str(chat.number), model=model_id, session_id=chat.session_id)
+        return _Begun(chat=chat, heading=heading, tokenizer=host.tokenizer)
 
 
-def _whole(
-    chat: Chat, heading: Heading, host: Host, request: ChatCompletionRequest
-) -> ChatCompletionResponse:
+def _whole(begun: _Begun, request: ChatCompletionRequest) -> ChatCompletionResponse:
     return chat_response(
-        chat,
-        heading,
-        host.tokenizer,
+        begun.chat,
+        begun.heading,
+        begun.tokenizer,
         choices=request.n_choices,
         logprobs=request.logprobs,
     )
 
 
-def _stream(
-    chat: Chat, heading: Heading, host: Host, request: ChatCompletionRequest
-) -> ChatCompletionStreamer:
+def _stream(begun: _Begun, request: ChatCompletionRequest) -> ChatCompletionStreamer:
     chunks = chat_chunks(
-        chat,
-        heading,
-        host.tokenizer,
+        begun.chat,
+        begun.heading,
+        begun.tokenizer,
         choices=request.n_choices,
         logprobs=request.logprobs,
     )
-    return ChatCompletionStreamer(chunks, chat.cancel)
+    return ChatCompletionStreamer(chunks, begun.chat.cancel)
 
 
 def count_prompt_tokens(

@@ -1,76 +1,60 @@
 """The models of one runner: by id, loaded or not, and which is the default."""
 
 import threading
-from collections.abc import Callable
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
+from typing import TypeVar
 
-import mlx.core as mx
-
-from mistralrs_mlx.engine.worker import worker
-from mistralrs_mlx.errors import RequestError
+from mistralrs_mlx.errors import InsufficientMemory, RequestError, UnknownModel
 
 from .embedding import AnyHost
+from .entry import Entry
+from .opening import Opening
+from .vacating import Vacating
 
-__all__ = ["Roster"]
+__all__ = ["Roster", "Use"]
 
 DEFAULT = "default"
-
-
-class _Entry:
-    """How to load a model, and the model while it is loaded."""
-
-    def __init__(self, open_host: Callable[[], AnyHost], host: AnyHost | None) -> None:
-        self._open_host = open_host
-        self._loading = threading.Lock()
-        self.host = host
-
-    @property
-    def status(self) -> str:
-        if self.host is not None:
-            return "loaded"
-        return "reloading" if self._loading.locked() else "unloaded"
-
-    def loaded(self) -> AnyHost:
-        """The host, loaded again if it is not there."""
-        with self._loading:
-            if self.host is None:
-                self.host = self._open_host()
-            return self.host
-
-    def unload(self, reason: str) -> None:
-        """Give the memory back, and wait until that has happened."""
-        if (closing := self.release(reason)) is not None:
-            closing.result()
-            del closing
-            worker().call(mx.clear_cache)
-
-    def release(self, reason: str) -> "Future[None] | None":
-        """Give the memory back some time soon."""
-        with self._loading:
-            host, self.host = self.host, None
-        return None if host is None else host.close(reason)
+T = TypeVar("T")
+Use = Callable[[], AbstractContextManager[tuple[AnyHost, str]]]
 
 
 class Roster:
-    """Models by id, in the order in which they came. The first one is the default."""
+    """Models by id, in the order in which they came. The first one is the default.
+
+    One thread at a time asks for room, and holds its turn until its model is there. Whoever waits
+    for that is woken by `_changed`, which guards everything else.
+    """
 
     def __init__(self) -> None:
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[str, Entry] = {}
         self._default: str | None = None
-        self._aside: list[_Entry] = []
+        self._coming: set[str] = set()  # ids of models that are being added
+        self._aside: list[Entry] = []
+        self._changed = threading.Condition()
+        self._turns = threading.RLock()
+        self._vacating = Vacating(self._loaded)
 
-    def add(self, model_id: str, open_host: Callable[[], AnyHost]) -> None:
+    def add(self, model_id: str, opening: Opening) -> None:
         """Load a model and keep it under this id."""
-        if model_id in self._entries:
-            raise RequestError(f"model `{model_id}` is there already; give another model_id")
-        self._entries[model_id] = _Entry(open_host, open_host())
-        self._default = self._default or model_id
+        with self._changed:
+            if model_id in self._entries or model_id in self._coming:
+                raise RequestError(f"model `{model_id}` is there already; give another model_id")
+            if model_id == DEFAULT:
+                raise RequestError("`default` stands for the default model; give another model_id")
+            self._coming.add(model_id)
+        try:
+            self._open(Entry(model_id, opening, self._changed), opening, join=True)
+        finally:
+            with self._changed:
+                self._coming.discard(model_id)
 
-    def aside(self, open_host: Callable[[], AnyHost]) -> Callable[[], AnyHost]:
-        """What gives a model that answers no requests: loaded when called for, freed with all."""
-        entry = _Entry(open_host, None)
+    def aside(self, opening: Opening) -> Use:
+        """How to use a model that answers no requests: loaded when called for, freed with all."""
+        entry = Entry(opening.model_id, opening, self._changed)
         self._aside.append(entry)
-        return entry.loaded
+        return partial(self._using, lambda: entry)
 
     @property
     def ids(self) -> list[str]:
@@ -89,44 +73,151 @@ class Roster:
         wanted = self._default if model_id in (None, DEFAULT) else model_id
         if wanted is None or wanted not in self._entries:
             known = ", ".join(f"`{each}`" for each in self._entries)
-            raise RequestError(f"model `{model_id}` was not found; there is {known or 'none'}")
+            raise UnknownModel(f"model `{model_id}` was not found; there is {known or 'none'}")
         return wanted
 
+    def entry(self, model_id: str | None) -> Entry:
+        """What is known of the model of an id."""
+        with self._changed:
+            return self._entries[self.resolve(model_id)]
+
+    def use(self, model_id: str | None) -> AbstractContextManager[tuple[AnyHost, str]]:
+        """A model, loaded if need be, that stays while the block sends a request; and its id.
+
+        The block must not wait for anything that needs another model.
+        """
+        return self._using(lambda: self.entry(model_id))
+
     def host(self, model_id: str | None) -> AnyHost:
-        """The loaded model of an id; one that was unloaded is loaded again."""
-        return self._entries[self.resolve(model_id)].loaded()
+        """The loaded model of an id, which may be unloaded at any time."""
+        with self.use(model_id) as (host, _):
+            return host
 
     def status(self, model_id: str) -> str | None:
         """`loaded`, `unloaded`, `reloading`, or None for an unknown id."""
         entry = self._entries.get(model_id)
         return None if entry is None else entry.status
 
+    def replace(self, model_id: str | None, opening: Opening) -> None:
+        """Load a model anew in another way, once its running requests have ended.
+
+        If that fails the old way comes back, by which the next request loads it.
+        """
+        with self._changed:
+            entry = self._settled(model_id)
+            entry.loading = True
+        with self._unloaded_if_it_fails(entry), self._turns, entry.paused():
+            entry.unload(f"model `{entry.name}` was loaded anew")
+            self._open(entry, opening)
+
     def unload(self, model_id: str) -> None:
         """Free a model's memory; its id stays, and a request loads it again."""
-        wanted = self.resolve(model_id)
-        self._entries[wanted].unload(f"model `{wanted}` was unloaded while it answered")
+        with self._changed:
+            entry = self._settled(model_id)
+        entry.unload(f"model `{entry.name}` was unloaded while it answered")
 
     def remove(self, model_id: str) -> None:
         """Forget a model. The last one stays; another becomes the default if need be."""
-        wanted = self.resolve(model_id)
-        if len(self._entries) == 1:
-            raise RequestError("Cannot remove the last model from MistralRs")
-        self._entries.pop(wanted).unload(f"model `{wanted}` was removed while it answered")
-        if self._default == wanted:
-            self._default = next(iter(self._entries))
+        with self._changed:
+            entry = self._settled(model_id)
+            if len(self._entries) == 1:
+                raise RequestError("Cannot remove the last model from MistralRs")
+            del self._entries[entry.name]
+            if self._default == entry.name:
+                self._default = next(iter(self._entries))
+            self._changed.notify_all()
+        entry.unload(f"model `{entry.name}` was removed while it answered")
 
     def close(self) -> None:
         """Free all models."""
-        for model_id, entry in self._entries.items():
-            entry.unload(_closed(model_id))
-        for entry in self._aside:
-            entry.unload("the runner was closed")
+        for entry in self._all():
+            entry.unload(_closed(entry))
 
     def release(self) -> None:
         """Free all models without waiting: nobody holds the runner any more."""
-        for model_id, entry in self._entries.items():
-            entry.release(_closed(model_id))
+        for entry in self._all():
+            entry.release(_closed(entry))
+
+    def _settled(self, model_id: str | None) -> Entry:
+        """The entry of an id, once it is not about to be loaded. Under the condition."""
+        while (entry := self.entry(model_id)).loading:
+            self._changed.wait()
+        return entry
+
+    @contextmanager
+    def _using(self, find: Callable[[], Entry]) -> Iterator[tuple[AnyHost, str]]:
+        entry, host = self._entered(find)
+        try:
+            yield host, entry.name
+        finally:
+            entry.leave()
+
+    def _entered(self, find: Callable[[], Entry]) -> tuple[Entry, AnyHost]:
+        """Wait until a model may be used, or load it if nobody does so."""
+        with self._changed:
+            while not (entry := find()).ready:
+                if entry.host is None and not entry.loading:
+                    entry.loading = True
+                    break
+                self._changed.wait()
+            else:
+                return entry, entry.enter()
+        with self._unloaded_if_it_fails(entry):
+            return entry, self._open(entry, entry.opening, enter=True)
+
+    @contextmanager
+    def _unloaded_if_it_fails(self, entry: Entry) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            with self._changed:
+                entry.loading = False
+                self._changed.notify_all()
+            raise
+
+    def _open(
+        self, entry: Entry, opening: Opening, *, join: bool = False, enter: bool = False
+    ) -> AnyHost:
+        """Load a model; others leave if there is no room for it.
+
+        It may `join` the others under its name, and whoever asked for it `enter` at once.
+        """
+        with ExitStack() as until:
+            host = opening(lambda start: self._placed(start, entry, until))
+            try:
+                if missing := host.lacking:  # there is room for its weights, and none to answer
+                    self._vacating.make_room(missing, entry, until)
+            except BaseException:
+                host.close("the load was interrupted")
+                raise
+            with self._changed:
+                entry.host, entry.facts, entry.opening = host, host.facts, opening
+                if join:
+                    self._entries[entry.name] = entry
+                    self._default = self._default or entry.name
+                if enter:
+                    entry.enter()
+                entry.loading = False
+                self._changed.notify_all()
+            return host
+
+    def _placed(self, start: Callable[[], T], entry: Entry, until: ExitStack) -> T:
+        """What is started once there is room for it: in turn, and after others have left."""
+        until.enter_context(self._turns)
+        while True:
+            try:
+                return start()
+            except InsufficientMemory as error:
+                if not self._vacating.make_room(error.missing, entry, until):
+                    raise
+
+    def _loaded(self) -> list[Entry]:
+        with self._changed:
+            return [each for each in self._all() if each.host is not None]
+
+    def _all(self) -> list[Entry]:
+        return [*self._entries.values(), *self._aside]
 
 
-def _closed(model_id: str) -> str:
-    return f"the runner of model `{model_id}` was closed"
+def _closed(entry: Entry) -> str:
+    return f"the runner of model `{entry.name}` was closed"

@@ -16,9 +16,9 @@ from mistralrs_mlx.api.search import (
 from mistralrs_mlx.api.tools import ToolSchema
 from mistralrs_mlx.errors import RequestError
 
-from .embedding import AnyHost
 from .pages import Fetch, duckduckgo, page
 from .ranking import Found, Rank, best_parts, by_words
+from .roster import Use
 from .semantic import ByMeaning
 from .tools import Callbacks, OwnTool
 from .web import read_public
@@ -54,7 +54,7 @@ def checked_search(
     embedding_model: object,
     callback: object,
     *,
-    embedder: Callable[[], AnyHost],
+    embedder: Use,
     fetch: Fetch = read_public,
 ) -> Search | None:
     """How a `Runner` searches, by these arguments of it; None if it does not.

@@ -3,7 +3,7 @@
 import logging
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from operator import mul
 
@@ -20,8 +20,9 @@ from mistralrs_mlx.errors import MistralRsMlxError, RequestError
 from .embedding import AnyHost, EmbeddingHost
 from .opening import Opening
 from .ranking import Passage, by_words
+from .roster import Use
 
-__all__ = ["ByMeaning", "open_embedding_gemma"]
+__all__ = ["ByMeaning", "embedding_gemma"]
 
 log = logging.getLogger(__name__)
 
@@ -32,10 +33,10 @@ CACHED = WhichEmbedding | WhichGGUF | WhichLora | WhichMultimodalPlain | WhichPl
 BEHIND = -2.0  # no cosine is as low
 
 
-def open_embedding_gemma(beside: Opening) -> AnyHost:
-    """Load EmbeddingGemma beside another model: with the same token, and from the same cache."""
+def embedding_gemma(beside: Opening) -> Opening:
+    """How EmbeddingGemma is loaded beside a model: with the same token, and from the same cache."""
     cache = beside.which.hf_cache_path if isinstance(beside.which, CACHED) else None
-    opening = replace(
+    return replace(
         beside,
         which=WhichEmbedding(model_id=MODEL, hf_cache_path=cache),
         max_seqs=ROWS,
@@ -43,7 +44,6 @@ def open_embedding_gemma(beside: Opening) -> AnyHost:
         jinja_explicit=None,
         in_situ_quant=None,
     )
-    return opening()
 
 
 class ByMeaning:
@@ -52,18 +52,23 @@ class ByMeaning:
     Only the `MOST` passages whose words fit best are embedded; the rest follow by words.
     """
 
-    def __init__(self, host: Callable[[], AnyHost]) -> None:
-        """`host` gives the model, and loads it if need be."""
-        self._host = host
+    def __init__(self, use: Use) -> None:
+        """`use` gives the model, and loads it if need be."""
+        self._use = use
         self._failed = False
         self._loading = threading.Lock()
 
     def __call__(self, query: str, passages: Sequence[Passage]) -> list[float]:
         """Rate each passage; more is better."""
         words = by_words(query, passages)
-        host = self._loaded() if passages else None
-        if host is None:
+        if not passages or not self._loaded():
             return words
+        with self._use() as (host, _):
+            return self._rated(_embedder(host), query, passages, words)
+
+    def _rated(
+        self, host: EmbeddingHost, query: str, passages: Sequence[Passage], words: list[float]
+    ) -> list[float]:
         chosen = sorted(range(len(words)), key=lambda i: -words[i])[:MOST]
         texts = [_query(query), *(_document(passages[i]) for i in chosen)]
         rows = [host.tokens(text, truncate=True, place=i) for i, text in enumerate(texts)]
@@ -73,23 +78,28 @@ class ByMeaning:
             scores[i] = _cosine(asked, vector)
         return scores
 
-    def _loaded(self) -> EmbeddingHost | None:
-        """The model; None if that has failed once, so that no search waits for it again."""
+    def _loaded(self) -> bool:
+        """Whether it could be loaded; once that has failed, no search waits for it again."""
         with self._loading:
             if self._failed:
-                return None
+                return False
             try:
-                host = self._host()
-                if not isinstance(host, EmbeddingHost):
-                    raise RequestError(f"{MODEL} makes no vectors")
+                with self._use() as (host, _):
+                    _embedder(host)
             except (MistralRsMlxError, OSError) as error:
                 self._failed = True
                 log.warning(
                     "web search ranks by words (BM25), since EmbeddingGemma cannot be had: %s",
                     error,
                 )
-                return None
-            return host
+                return False
+            return True
+
+
+def _embedder(host: AnyHost) -> EmbeddingHost:
+    if not isinstance(host, EmbeddingHost):
+        raise RequestError(f"{MODEL} makes no vectors")
+    return host
 
 
 def _query(text: str) -> str:

@@ -2,22 +2,22 @@
 
 import logging
 from collections.abc import Mapping
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
 from mistralrs_mlx.api.checks import PATH, TEXT, Rule, either, mistyped, rule, whole
-from mistralrs_mlx.engine.goal import checked_goal
+from mistralrs_mlx.engine.goal import Goal, checked_goal
 
 from .caching import checked_caching
 from .drafting import checked_drafting
 from .opening import Opening
 from .roster import Roster
 from .search import checked_search
-from .semantic import open_embedding_gemma
+from .semantic import embedding_gemma
 from .tools import checked_callbacks
 from .toolset import Toolset
 
-__all__ = ["checked", "opening_of", "toolset_of"]
+__all__ = ["checked", "further_opening", "opening_of", "toolset_of"]
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +35,14 @@ PLAIN = (
 MEMORY = ("pa_gpu_mem", "pa_gpu_mem_usage", "pa_ctxt_len")
 CACHING = ("no_kv_cache", "pa_blk_size", "pa_cache_type", "paged_attn", "no_paged_attn")
 DRAFTING = ("which_draft", "speculative_gamma", "prompt_lookup", "no_kv_cache")
+OWN = (  # of the first model alone
+    "num_device_layers",
+    "chat_template",
+    "jinja_explicit",
+    "in_situ_quant",
+    "which_draft",
+    "speculative_gamma",
+)
 FLAG, NUMBER, FILE = rule(bool), rule(int | None), either(PATH, rule(type(None)))
 
 
@@ -82,6 +90,15 @@ def opening_of(given: Given) -> Opening:
     )
 
 
+def further_opening(first: Given, memory: Goal, own: Given) -> Opening:
+    """How a model is loaded that joins the first one: its own options, else those of the first."""
+    given = {**first, **dict.fromkeys(OWN), **{n: v for n, v in own.items() if v is not None}}
+    if own["which_draft"] is not None and own["prompt_lookup"] is None:
+        given["prompt_lookup"] = 0
+    given |= dict.fromkeys(("memory_goal", *MEMORY))
+    return replace(opening_of(checked(given)), memory=memory)
+
+
 def toolset_of(given: Given, opening: Opening, roster: Roster) -> Toolset:
     """The tools that are run here, the web search among them."""
     return Toolset(
@@ -90,7 +107,7 @@ def toolset_of(given: Given, opening: Opening, roster: Roster) -> Toolset:
             given["enable_search"],
             given["search_embedding_model"],
             given["search_callback"],
-            embedder=roster.aside(partial(open_embedding_gemma, opening)),
+            embedder=roster.aside(embedding_gemma(opening)),
         ),
     )
 

@@ -1,18 +1,21 @@
 """Models by id: which one is meant, and what happens to it between requests."""
 
+from collections.abc import Callable
 from concurrent.futures import Future
 
 import pytest
 
-from mistralrs_mlx.errors import RequestError
+from mistralrs_mlx.errors import RequestError, UnknownModel
 from mistralrs_mlx.runtime.roster import Roster
 
 
 class Fake:
     """A host that only knows why it was closed."""
 
-    def __init__(self, number: int) -> None:
-        self.number = number
+    facts = None
+    lacking = 0
+
+    def __init__(self) -> None:
         self.closed: str | None = None
 
     def close(self, reason: str) -> "Future[None]":
@@ -23,14 +26,10 @@ class Fake:
 
 
 class Shelf:
-    """Opens fakes, and counts them."""
+    """Opens fakes."""
 
-    def __init__(self) -> None:
-        self.opened: list[Fake] = []
-
-    def __call__(self) -> Fake:
-        self.opened.append(Fake(len(self.opened)))
-        return self.opened[-1]
+    def __call__(self, place: Callable[[Callable[[], Fake]], Fake]) -> Fake:
+        return place(Fake)
 
 
 @pytest.fixture
@@ -48,7 +47,7 @@ def test_none_and_default_mean_the_first_model_until_another_is_set(roster: Rost
 
 
 def test_an_unknown_id_is_refused_with_the_known_ones(roster: Roster) -> None:
-    with pytest.raises(RequestError, match="model `zz` was not found; there is `a`, `b`"):
+    with pytest.raises(UnknownModel, match="model `zz` was not found; there is `a`, `b`"):
         roster.host("zz")
 
 
@@ -76,7 +75,7 @@ def test_an_id_cannot_be_taken_twice(roster: Roster) -> None:
 
 
 def test_a_model_that_does_not_load_leaves_no_trace(roster: Roster) -> None:
-    def fail() -> Fake:
+    def fail(place: object) -> Fake:
         raise RequestError("no such file")
 
     with pytest.raises(RequestError, match="no such file"):

@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -70,18 +71,18 @@ def cosines(embedder: Runner, query: str, documents: list[str]) -> np.ndarray:
     return np.asarray(others) @ asked
 
 
-def host_of(embedder: Runner) -> AnyHost:
-    return embedder._roster.host(None)
+def ranked_by(embedder: Runner) -> ByMeaning:
+    return ByMeaning(lambda: embedder._roster.use(None))
 
 
 def test_passages_are_compared_in_the_prompts_of_the_model(embedder: Runner) -> None:
-    scores = ByMeaning(lambda: host_of(embedder))(QUERY, PASSAGES)
+    scores = ranked_by(embedder)(QUERY, PASSAGES)
     said = [f"title: {each.title or 'none'} | text: {each.text}" for each in PASSAGES]
     np.testing.assert_allclose(scores, cosines(embedder, QUERY, said), atol=1e-5)
 
 
 def test_meaning_ranks_otherwise_than_words(embedder: Runner) -> None:
-    meaning = np.argsort(ByMeaning(lambda: host_of(embedder))(QUERY, PASSAGES))
+    meaning = np.argsort(ranked_by(embedder)(QUERY, PASSAGES))
     words = np.argsort(by_words(QUERY, PASSAGES), kind="stable")
     assert words[-1] == 1
     assert list(meaning) != list(words)
@@ -92,12 +93,12 @@ def test_beyond_the_most_passages_words_decide(
 ) -> None:
     monkeypatch.setattr(semantic, "MOST", 2)
     texts = ["w1", "w7 w7", "w7 w1 w2 w3", "w7 w1 w2 w3 w4 w5", "w2"]
-    scores = ByMeaning(lambda: host_of(embedder))(QUERY, [Passage(title="", text=t) for t in texts])
+    scores = ranked_by(embedder)(QUERY, [Passage(title="", text=t) for t in texts])
     assert min(scores[1:3]) >= -1 > scores[3] > scores[0] == scores[4]
 
 
 def test_a_passage_longer_than_the_model_is_cut(embedder: Runner) -> None:
-    rank = ByMeaning(lambda: host_of(embedder))
+    rank = ranked_by(embedder)
     (score,) = rank(QUERY, [Passage(title="", text="w5 " * 2000)])
     assert -1 <= score <= 1
     assert rank(QUERY, []) == []
@@ -152,10 +153,10 @@ def test_without_the_model_words_rank_and_one_line_says_why(
 
 
 def test_searches_at_once_fail_to_load_it_once(caplog: pytest.LogCaptureFixture) -> None:
-    def host() -> AnyHost:
+    def use() -> AbstractContextManager[tuple[AnyHost, str]]:
         raise RequestError("offline")
 
-    rank = ByMeaning(host)
+    rank = ByMeaning(use)
     threads = [threading.Thread(target=rank, args=(QUERY, PASSAGES)) for _ in range(4)]
     for thread in threads:
         thread.start()
