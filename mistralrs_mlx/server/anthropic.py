@@ -27,6 +27,15 @@ class Text(Body, frozen=True, kw_only=True, tag="text"):
     citations: None = None
 
 
+class SystemText(Body, frozen=True, kw_only=True):
+    """Words of the system's. There is no other kind, and still the kind must be said."""
+
+    type: Literal["text"]
+    text: str
+    cache_control: Cache = None
+    citations: None = None
+
+
 class Base64(Body, frozen=True, kw_only=True, tag="base64"):
     """A picture that came along."""
 
@@ -131,7 +140,7 @@ class CountBody(Body, frozen=True, kw_only=True):
 
     messages: Annotated[list[Turn], Meta(min_length=1)]
     model: str | None = None
-    system: str | list[Text] | None = None
+    system: str | list[SystemText] | None = None
     tools: list[Tool] | None = None
     tool_choice: ToolPolicy | None = None
     thinking: ThinkingMode | None = None

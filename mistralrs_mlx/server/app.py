@@ -11,13 +11,14 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
 
 from mistralrs_mlx import Runner
 
 from .chat import chat_completions
 from .completions import completions
-from .described import chat_page, openapi
 from .embeddings import embeddings
 from .failure import Failure, Gone, shown, told
 from .gate import Gate
@@ -34,6 +35,7 @@ from .management import (
 )
 from .messages import count_tokens, messages
 from .metrics import Metrics
+from .pages import chat_page, docs_page, openapi
 from .responses.routes import ROUTES as RESPONSES
 from .responses.store import Store
 from .settings import Settings
@@ -44,7 +46,10 @@ __all__ = ["application"]
 SPARE_THREADS = 16  # for what is short: tokenizing, and waiting for the event loop
 ROUTES = [
     Route("/", chat_page),
+    Route("/ui", chat_page),  # where mistral.rs has it
+    Route("/docs", docs_page),
     Route("/openapi.json", openapi),
+    Route("/api-doc/openapi.json", openapi),  # where mistral.rs has it
     Route("/health", health),
     Route("/metrics", metrics),
     Route("/v1/chat/completions", chat_completions, methods=["POST"]),
@@ -81,6 +86,7 @@ def application(runner: Runner, settings: Settings | None = None) -> Starlette:
             NotImplementedError: told,
             RecursionError: told,
             HTTPException: shown,
+            405: _unknown_method,
             Gone: shown,
             Exception: shown,
         },
@@ -91,6 +97,14 @@ def application(runner: Runner, settings: Settings | None = None) -> Starlette:
     app.state.responses = Store(most=settings.max_stored, most_bytes=settings.max_stored_bytes)
     app.state.started = int(time.time())
     return app
+
+
+async def _unknown_method(request: Request, _: Exception) -> Response:
+    """Name all methods of the path; Starlette names those of one of its routes."""
+    found = next(each.path for each in ROUTES if each.path_regex.match(request.url.path))
+    methods = (each.methods or set() for each in ROUTES if each.path == found)
+    allowed = ", ".join(sorted(set().union(*methods)))
+    return shown(request, HTTPException(405, headers={"Allow": allowed}))
 
 
 def _cors(settings: Settings) -> list[Middleware]:

@@ -30,6 +30,16 @@ Number = Annotated[float, Meta(ge=-1e30, le=1e30)]
 Stops = str | list[str] | None
 Bias = dict[Annotated[int, Meta(ge=0, le=U32)], Annotated[float, Meta(ge=-100, le=100)]]
 MOST_INPUTS = 2048
+PART = {"type": "object", "required": ["type"], "properties": {"type": {"type": "string"}}}
+CONTENT = [{"type": "string"}, {"type": "array", "items": PART}, {"type": "null"}]
+MESSAGE = {  # only described so: the chat template has the last word on messages
+    "type": "object",
+    "required": ["role"],
+    "properties": {"role": {"type": "string"}, "content": {"anyOf": CONTENT}},
+}
+Messages = Annotated[
+    list[dict[str, Any]], Meta(extra_json_schema={"items": MESSAGE, "minItems": 1})
+]
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -138,7 +148,7 @@ class Sampled(Body, frozen=True, kw_only=True):
 class ChatBody(Sampled, frozen=True, kw_only=True):
     """POST /v1/chat/completions."""
 
-    messages: str | list[dict[str, Any]]
+    messages: str | Messages
     max_completion_tokens: Count | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None

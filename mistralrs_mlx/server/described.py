@@ -1,17 +1,18 @@
-"""What the server tells about itself: its OpenAPI description, and the chat page."""
+"""The server's OpenAPI description, made from the types that read and write its bodies."""
 
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
 import msgspec
-from starlette.requests import Request
-from starlette.responses import Response
 
 from mistralrs_mlx import __version__
 
-from .answers import ChatAnswer, CompletionAnswer
+from .answers import ChatAnswer, ChatChunk, CompletionAnswer
 from .anthropic import CountBody, MessagesBody
+from .blocks import Counted, MessageAnswer
 from .bodies import (
     ChatBody,
     CompletionBody,
@@ -22,111 +23,270 @@ from .bodies import (
     TokenizeBody,
 )
 from .embeddings import Vectors
-from .failure import Envelope
-from .management import Cards, ModelStatus
+from .failure import ANTHROPIC, Envelope, TheirEnvelope
+from .management import Card, Cards, ModelStatus
 from .responses.answers import Answer, Deleted, Items
 from .responses.bodies import ResponsesBody
-from .responses.queries import ItemsQuery, Query, ResponseQuery
+from .responses.queries import ItemsQuery, ResponseQuery
 from .tokens import Detokenized, Tokenized
 
-__all__ = ["chat_page", "description", "openapi"]
+__all__ = ["OPERATIONS", "Operation", "description"]
 
-POLICY = (
-    "default-src 'none'; connect-src 'self'; style-src 'unsafe-inline'; "
-    "script-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'"
-)
-REF = "#/components/schemas/{name}"
-READ = {"/v1/models": ("The models, and whether they are loaded.", Cards)}
-PLAIN = {"/health": "Whether the server is up.", "/metrics": "Counts and times for Prometheus."}
-ASKED: dict[str, tuple[str, Any, Any]] = {  # path: (what it does, body, answer)
-    "/v1/chat/completions": ("Answer a chat.", ChatBody, ChatAnswer),
-    "/v1/completions": ("Continue texts.", CompletionBody, CompletionAnswer),
-    "/v1/embeddings": ("Turn texts into vectors.", EmbeddingBody, Vectors),
-    "/v1/responses": ("Answer, and keep the conversation.", ResponsesBody, Answer),
-    "/v1/messages": ("Answer a chat, as Anthropic's clients ask.", MessagesBody, None),
-    "/v1/messages/count_tokens": ("Count a prompt's tokens.", CountBody, None),
-    "/v1/models/unload": ("Free a model's memory.", ModelBody, ModelStatus),
-    "/v1/models/reload": ("Load a model again.", ModelBody, ModelStatus),
-    "/v1/models/status": ("Whether a model is loaded.", ModelBody, ModelStatus),
-    "/tokenize": ("The token ids of a text.", TokenizeBody, Tokenized),
-    "/detokenize": ("The text of token ids.", DetokenizeBody, Detokenized),
-    "/re_isq": ("Quantize a loaded model anew.", IsqBody, ModelStatus),
+JSON, EVENTS, TEXT = "application/json", "text/event-stream", "text/plain"
+REF = "#/components/{place}/{name}"
+SCHEMA = "#/components/schemas/{name}"
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """What streams whose events have their kinds carry; their clients know them all."""
+
+    type: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """What a method of a path does, what it reads and what it gives."""
+
+    path: str
+    does: str
+    group: str
+    method: str = "get"
+    body: type[msgspec.Struct] | None = None
+    example: Json | None = None  # of a body
+    query: type[msgspec.Struct] | None = None
+    answer: type | None = None  # None: a text
+    events: type | None = None  # what a stream carries, if it can be one
+    may_fail: tuple[int, ...] = ()  # beside what everything may
+
+    @property
+    def name(self) -> str:
+        """A name that no other has."""
+        return "_".join([self.method, *re.findall(r"\w+", self.path)])
+
+    @property
+    def failures(self) -> tuple[int, ...]:
+        """The statuses that it may end with."""
+        read = READING if self.body is not None else ()
+        return tuple(sorted({*ALWAYS, *read, *self.may_fail}))
+
+
+ERRORS = {
+    400: "A field is wrong, or asks for what is not there.",
+    401: "The key is missing or wrong.",
+    403: "The `Host` is a foreign name.",
+    404: "What is named is not there.",
+    408: "The body was slow to arrive.",
+    413: "The body is too large.",
+    415: "The body is not `application/json`.",
+    429: "Too many answers are under way.",
+    500: "The model failed.",
+    504: "The answer took too long.",
 }
-ONE = "/v1/responses/{id}"
-OF_ONE: dict[tuple[str, str], tuple[str, type[Query] | None, Any]] = {  # its query in place of body
-    (ONE, "get"): ("A response, or as much as there is of it.", ResponseQuery, Answer),
-    (ONE, "delete"): ("Forget a response.", None, Deleted),
-    (f"{ONE}/cancel", "post"): ("End a response in the background.", None, Answer),
-    (f"{ONE}/input_items", "get"): ("What a response has heard, by pages.", ItemsQuery, Items),
-}
-
-
-async def openapi(_: Request) -> Response:
-    """The description of all routes, made from the types that read and write their bodies."""
-    return Response(msgspec.json.encode(description()), media_type="application/json")
-
-
-async def chat_page(_: Request) -> Response:
-    """A page to chat with the models. It loads nothing from elsewhere."""
-    return Response(_page(), media_type="text/html", headers={"Content-Security-Policy": POLICY})
+ALWAYS = (401, 403, 500)
+READING = (400, 408, 413, 415)
+ANSWERING = (404, 429, 504)
+HELLO = [{"role": "user", "content": "Hello"}]
+ONE = {"model_id": "default"}
+EXAMPLES: dict[str, Json] = {"model": {"examples": ["default"]}}
+RESPONSE = "/v1/responses/{id}"
+OPERATIONS = [
+    Operation(
+        path="/v1/chat/completions", method="post", group="Answers",
+        does="Answer a chat, whole or streamed.",
+        body=ChatBody, answer=ChatAnswer, events=ChatChunk, may_fail=ANSWERING,
+        example={"messages": HELLO, "max_tokens": 64},
+    ),
+    Operation(
+        path="/v1/completions", method="post", group="Answers",
+        does="Continue texts, whole or streamed.",
+        body=CompletionBody, answer=CompletionAnswer, events=CompletionAnswer, may_fail=ANSWERING,
+        example={"prompt": "Once upon a time", "max_tokens": 64},
+    ),
+    Operation(
+        path="/v1/responses", method="post", group="Answers",
+        does="Answer, and keep the conversation.",
+        body=ResponsesBody, answer=Answer, events=Event, may_fail=ANSWERING,
+        example={"input": "Hello", "max_output_tokens": 64},
+    ),
+    Operation(
+        path=RESPONSE, group="Answers", does="Tell a response, or as much as there is of it.",
+        query=ResponseQuery, answer=Answer, may_fail=(400, 404),
+    ),
+    Operation(
+        path=RESPONSE, method="delete", group="Answers", does="Forget a response.",
+        answer=Deleted, may_fail=(404,),
+    ),
+    Operation(
+        path=f"{RESPONSE}/cancel", method="post", group="Answers",
+        does="End a response in the background.", answer=Answer, may_fail=(400, 404),
+    ),
+    Operation(
+        path=f"{RESPONSE}/input_items", group="Answers",
+        does="What a response has heard, page by page.",
+        query=ItemsQuery, answer=Items, may_fail=(400, 404),
+    ),
+    Operation(
+        path="/v1/messages", method="post", group="Answers",
+        does="Answer a chat as Anthropic's clients ask, whole or streamed.",
+        body=MessagesBody, answer=MessageAnswer, events=Event, may_fail=ANSWERING,
+        example={"messages": HELLO, "max_tokens": 64},
+    ),
+    Operation(
+        path="/v1/messages/count_tokens", method="post", group="Tokens and vectors",
+        does="Count the tokens of a prompt in Anthropic's form.",
+        body=CountBody, answer=Counted, may_fail=(404,), example={"messages": HELLO},
+    ),
+    Operation(
+        path="/v1/embeddings", method="post", group="Tokens and vectors",
+        does="Turn texts into vectors.", body=EmbeddingBody, answer=Vectors, may_fail=ANSWERING,
+        example={"input": ["Hello", "Goodbye"]},
+    ),
+    Operation(
+        path="/tokenize", method="post", group="Tokens and vectors",
+        does="The token ids of a text.", body=TokenizeBody, answer=Tokenized, may_fail=(404,),
+        example={"prompt": "Hello"},
+    ),
+    Operation(
+        path="/detokenize", method="post", group="Tokens and vectors",
+        does="The text of token ids.", body=DetokenizeBody, answer=Detokenized, may_fail=(404,),
+        example={"tokens": [1, 2, 3]},
+    ),
+    Operation(
+        path="/v1/models", group="Models", does="The models, and whether they are loaded.",
+        answer=Cards,
+    ),
+    Operation(
+        path="/v1/models/{model}", group="Models", does="One of the models.",
+        answer=Card, may_fail=(404,),
+    ),
+    *(
+        Operation(
+            path=f"/v1/models/{act}", method="post", group="Models", does=does,
+            body=ModelBody, answer=ModelStatus, may_fail=(404,), example=ONE,
+        )
+        for act, does in (
+            ("unload", "Free a model's memory; a request to it loads it again."),
+            ("reload", "Load a model again."),
+            ("status", "Whether a model is loaded."),
+        )
+    ),
+    Operation(
+        path="/re_isq", method="post", group="Models", does="Quantize a loaded model anew.",
+        body=IsqBody, answer=ModelStatus, may_fail=(404,), example={"ggml_type": "Q4K"},
+    ),
+    Operation(path="/health", group="Server", does="Whether it is up."),
+    Operation(path="/metrics", group="Server", does="Counts and times for Prometheus."),
+]  # fmt: skip
 
 
 @cache
-def description() -> dict[str, Any]:
+def description() -> Json:
     """The whole OpenAPI document."""
-    kinds = [kind for _, *pair in ASKED.values() for kind in pair if kind is not None]
-    kinds += [kind for _, kind in READ.values()] + [Envelope]
-    kinds += [kind for *_, kind in OF_ONE.values()]
-    schemas, components = msgspec.json.schema_components(kinds, ref_template=REF)
+    kinds = [kind for each in OPERATIONS for kind in (each.body, each.answer, each.events) if kind]
+    kinds += [Envelope, TheirEnvelope]
+    schemas, components = msgspec.json.schema_components(kinds, ref_template=SCHEMA)
     by_kind = dict(zip(kinds, schemas, strict=True))
-    paths: dict[str, Any] = {
-        path: {"get": _operation(text, by_kind, answer=kind)} for path, (text, kind) in READ.items()
-    }
-    paths |= {path: {"get": _operation(text, by_kind)} for path, text in PLAIN.items()}
-    paths |= {
-        path: {"post": _operation(text, by_kind, body=body, answer=answer)}
-        for path, (text, body, answer) in ASKED.items()
-    }
-    for (path, method), (text, query, answer) in OF_ONE.items():
-        paths.setdefault(path, {})[method] = _operation(text, by_kind, answer=answer) | {
-            "parameters": [_parameter("id", "path", {"type": "string"}), *_queried(query)]
-        }
-    key = {"type": "http", "scheme": "bearer"}
+    paths: dict[str, Json] = {}
+    for each in OPERATIONS:
+        paths.setdefault(each.path, {})[each.method] = _operation(each, by_kind)
     return {
         "openapi": "3.1.0",
         "info": {"title": "mistralrs-mlx", "version": __version__},
+        "tags": [{"name": name} for name in dict.fromkeys(each.group for each in OPERATIONS)],
         "paths": paths,
-        "components": {"schemas": components, "securitySchemes": {"key": key}},
+        "components": {
+            "schemas": components,
+            "responses": dict(_errors(by_kind)),
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+        },
         "security": [{}, {"key": []}],
     }
 
 
-def _operation(
-    text: str, schemas: dict[Any, Any], *, body: Any = None, answer: Any = None
-) -> dict[str, Any]:
-    good = {"description": "Done."} | ({} if answer is None else _json(schemas[answer]))
-    error = {"description": "An error."} | _json(schemas[Envelope])
-    found: dict[str, Any] = {"summary": text, "responses": {"200": good, "default": error}}
-    if body is not None:
-        found["requestBody"] = {"required": True} | _json(schemas[body])
+def _operation(asked: Operation, schemas: dict[Any, Json]) -> Json:
+    form = _form(asked.path)
+    wrong = {
+        str(status): {"$ref": REF.format(place="responses", name=f"{form}{status}")}
+        for status in asked.failures
+    }
+    found: Json = {
+        "operationId": asked.name,
+        "summary": asked.does,
+        "tags": [asked.group],
+        "responses": {"200": _good(asked, schemas), **wrong},
+    }
+    if parameters := list(_parameters(asked)):
+        found["parameters"] = parameters
+    if asked.body is not None:
+        said = {"schema": schemas[asked.body], "example": asked.example}
+        found["requestBody"] = {"required": True, "content": {JSON: said}}
     return found
 
 
-def _queried(query: type[Query] | None) -> list[dict[str, Any]]:
-    if query is None:
-        return []
-    (schema,) = msgspec.json.schema(query)["$defs"].values()
-    return [_parameter(name, "query", of) for name, of in schema["properties"].items()]
+def _good(asked: Operation, schemas: dict[Any, Json]) -> Json:
+    """The answer, and the same as a stream."""
+    if asked.answer is None:
+        content: Json = {TEXT: {"schema": {"type": "string"}}}
+    else:
+        content = {JSON: {"schema": schemas[asked.answer]}}
+    if asked.events is not None:
+        content[EVENTS] = {"schema": _event(asked, schemas)}
+    found: Json = {"description": "Done.", "content": content}
+    if asked.answer is Answer and asked.body is not None:
+        found["links"] = dict(_links())
+    return found
 
 
-def _parameter(name: str, place: str, schema: dict[str, Any]) -> dict[str, Any]:
+def _links() -> Iterator[tuple[str, Json]]:
+    """What can be asked about a response once it is there."""
+    for each in OPERATIONS:
+        if each.path.startswith(RESPONSE):
+            id = {"id": "$response.body#/id"}
+            yield each.name, {"operationId": each.name, "parameters": id}
+
+
+def _event(asked: Operation, schemas: dict[Any, Json]) -> Json:
+    """One event of a stream: its data is JSON, or a mark of the end."""
+    failed = TheirEnvelope if _form(asked.path) == "Anthropic" else Envelope
+    said = {"anyOf": [schemas[asked.events], schemas[failed]]}
+    data = {"type": "string", "contentMediaType": JSON, "contentSchema": said}
+    return {
+        "type": "object",
+        "description": "With `stream: true`: an event.",
+        "required": ["data"],
+        "properties": {"data": {"anyOf": [data, {"const": "[DONE]"}]}},
+    }
+
+
+def _parameters(asked: Operation) -> Iterator[Json]:
+    for part in asked.path.split("/"):
+        if part.startswith("{"):
+            name = part.strip("{}")
+            said = {"type": "string", "minLength": 1} | EXAMPLES.get(name, {})
+            yield _parameter(name, "path", said)
+    if asked.query is not None:
+        (schema,) = msgspec.json.schema(asked.query)["$defs"].values()
+        for name, of in schema["properties"].items():
+            yield _parameter(name, "query", of)
+
+
+def _parameter(name: str, place: str, schema: Json) -> Json:
     return {"name": name, "in": place, "required": place == "path", "schema": schema}
 
 
-def _json(schema: Any) -> dict[str, Any]:
-    return {"content": {"application/json": {"schema": schema}}}
+def _errors(schemas: dict[Any, Json]) -> Iterator[tuple[str, Json]]:
+    """What each status means, in the form of each family of routes."""
+    wait = {"description": "Seconds to wait.", "schema": {"type": "integer"}}
+    for path, kind in (("", Envelope), (ANTHROPIC, TheirEnvelope)):
+        for status, meaning in ERRORS.items():
+            said: Json = {"description": meaning, "content": {JSON: {"schema": schemas[kind]}}}
+            if status == 429:
+                said["headers"] = {"Retry-After": wait}
+            yield f"{_form(path)}{status}", said
 
 
-@cache
-def _page() -> bytes:
-    return files(__package__).joinpath("page.html").read_bytes()
+def _form(path: str) -> str:
+    """Whose form the errors of a path have."""
+    return "Anthropic" if path.startswith(ANTHROPIC) else "OpenAI"

@@ -7,7 +7,17 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-__all__ = ["ANTHROPIC", "Envelope", "Failure", "Gone", "envelope", "failure_of", "shown", "told"]
+__all__ = [
+    "ANTHROPIC",
+    "Envelope",
+    "Failure",
+    "Gone",
+    "TheirEnvelope",
+    "envelope",
+    "failure_of",
+    "shown",
+    "told",
+]
 
 KINDS = {
     401: "authentication_error",
@@ -70,14 +80,18 @@ def failure_of(error: Exception) -> Failure:
     return Failure(400, message)
 
 
-class _TheirError(msgspec.Struct, frozen=True, kw_only=True):
+class TheirError(msgspec.Struct, frozen=True, kw_only=True):
+    """What is wrong."""
+
     type: str
     message: str
 
 
-class _TheirEnvelope(msgspec.Struct, frozen=True, kw_only=True):
+class TheirEnvelope(msgspec.Struct, frozen=True, kw_only=True):
+    """How Anthropic's clients are told of an error."""
+
     type: str
-    error: _TheirError
+    error: TheirError
 
 
 def envelope(failure: Failure, path: str = "") -> bytes:
@@ -121,5 +135,5 @@ def _is_ours(error: Exception) -> bool:
 def _anthropic(failure: Failure) -> bytes:
     kind = KINDS.get(failure.status)
     kind = kind or ("invalid_request_error" if failure.status < 500 else "api_error")
-    error = _TheirError(type=kind, message=failure.message)
-    return msgspec.json.encode(_TheirEnvelope(type="error", error=error))
+    error = TheirError(type=kind, message=failure.message)
+    return msgspec.json.encode(TheirEnvelope(type="error", error=error))

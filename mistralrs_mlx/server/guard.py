@@ -9,11 +9,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .failure import Failure, envelope
 from .metrics import Metrics
+from .pages import OPEN as PAGES
 from .settings import LOCAL, Settings
 
 __all__ = ["Guard"]
 
-OPEN = ("/", "/health")  # what is answered without a key: the page asks for it
+OPEN = (*PAGES, "/health")  # what is answered without a key
 OTHER = "other"
 PORT = re.compile(r":\d*$")
 METHODS = ("GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH")

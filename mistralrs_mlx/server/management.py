@@ -10,6 +10,7 @@ from .body import body_of
 from .replies import gate_of, json, metrics_of, model_of, runner_of
 
 __all__ = [
+    "Card",
     "Cards",
     "ModelStatus",
     "health",

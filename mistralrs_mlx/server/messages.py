@@ -1,6 +1,6 @@
 """POST /v1/messages and /v1/messages/count_tokens, as Anthropic's clients ask them."""
 
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +21,7 @@ from mistralrs_mlx import (
 from .answers import fresh_id
 from .anthropic import CountBody, MessagesBody, chat_body
 from .asking import chat_request
+from .blocks import Block, Counted, CountedTokens, MessageAnswer, Reason, Said, Thought, Used
 from .body import body_of
 from .chat import Chunks, begun
 from .events import EventStream, named
@@ -32,7 +33,11 @@ __all__ = ["count_tokens", "messages"]
 
 MESSAGES = msgspec.json.Decoder(MessagesBody)
 COUNT = msgspec.json.Decoder(CountBody)
-REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
+REASONS: Mapping[str, Reason] = {
+    "stop": "end_turn",
+    "length": "max_tokens",
+    "tool_calls": "tool_use",
+}
 Event = dict[str, Any]
 
 
@@ -62,49 +67,46 @@ async def count_tokens(request: Request) -> Response:
     model = model_of(request, body.model)
     chat = chat_request(chat_body(body), media_urls=settings_of(request).media_urls)
     counted = await run_in_threadpool(runner_of(request).count_prompt_tokens, chat, model)
-    return json({"input_tokens": counted})
+    return json(Counted(input_tokens=counted))
 
 
-def _whole(response: ChatCompletionResponse) -> dict[str, Any]:
+def _whole(response: ChatCompletionResponse) -> MessageAnswer:
     (choice,) = response.choices
-    return {
-        "id": fresh_id("msg"),
-        "type": "message",
-        "role": "assistant",
-        "model": response.model,
-        "content": list(_blocks(choice.message)),
-        "stop_reason": _reason(choice.finish_reason, choice.stop_sequence),
-        "stop_sequence": choice.stop_sequence,
-        "usage": _usage(response.usage),
-    }
+    return MessageAnswer(
+        id=fresh_id("msg"),
+        model=response.model,
+        content=list(_blocks(choice.message)),
+        stop_reason=_reason(choice.finish_reason, choice.stop_sequence),
+        stop_sequence=choice.stop_sequence,
+        usage=_usage(response.usage),
+    )
 
 
-def _blocks(message: ResponseMessage) -> Iterator[dict[str, Any]]:
+def _blocks(message: ResponseMessage) -> Iterator[Block]:
     if message.reasoning_content:
-        yield {"type": "thinking", "thinking": message.reasoning_content, "signature": ""}
+        yield Thought(thinking=message.reasoning_content)
     if message.content:
-        yield {"type": "text", "text": message.content}
+        yield Said(text=message.content)
     for call in message.tool_calls or []:
         arguments = msgspec.json.decode(call.function.arguments or "{}")
-        yield {"type": "tool_use", "id": call.id, "name": call.function.name, "input": arguments}
+        yield Used(id=call.id, name=call.function.name, input=arguments)
 
 
-def _reason(finish_reason: str, stop_sequence: str | None) -> str:
+def _reason(finish_reason: str, stop_sequence: str | None) -> Reason:
     if stop_sequence is not None:
         return "stop_sequence"
     return REASONS.get(finish_reason, "end_turn")
 
 
-def _usage(usage: Usage) -> dict[str, int]:
+def _usage(usage: Usage) -> CountedTokens:
     """Anthropic counts apart what came from a cache."""
     details = usage.prompt_tokens_details
     cached = 0 if details is None else details.cached_tokens
-    return {
-        "input_tokens": usage.prompt_tokens - cached,
-        "cache_read_input_tokens": cached,
-        "cache_creation_input_tokens": 0,
-        "output_tokens": usage.completion_tokens,
-    }
+    return CountedTokens(
+        input_tokens=usage.prompt_tokens - cached,
+        cache_read_input_tokens=cached,
+        output_tokens=usage.completion_tokens,
+    )
 
 
 def _count(request: Request, usage: Usage) -> None:

@@ -88,11 +88,18 @@ class OneFunction(Body, frozen=True, kw_only=True, tag="function"):
     name: str
 
 
+class AllowedFunction(Body, frozen=True, kw_only=True):
+    """One of several. There is no other kind, and still the kind must be said."""
+
+    type: Literal["function"]
+    name: str
+
+
 class AllowedTools(Body, frozen=True, kw_only=True, tag="allowed_tools"):
     """Some of the tools."""
 
     mode: Literal["auto", "required"]
-    tools: list[OneFunction]
+    tools: list[AllowedFunction]
 
 
 ToolPolicy = Literal["none", "auto", "required"] | OneFunction | AllowedTools
@@ -246,7 +253,7 @@ def _choice(choice: ToolPolicy | None) -> str | dict[str, Any] | None:
     return choice
 
 
-def _named(function: OneFunction) -> dict[str, Any]:
+def _named(function: OneFunction | AllowedFunction) -> dict[str, Any]:
     return {"type": "function", "function": {"name": function.name}}
 
 
