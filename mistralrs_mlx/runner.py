@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
+from mistralrs_mlx.api.details import ModelDetails
+from mistralrs_mlx.api.notebook import models_html, models_text
 from mistralrs_mlx.api.requests import (
     ChatCompletionRequest,
     CompletionRequest,
@@ -224,6 +226,12 @@ class Runner(ManagingMethods, UnbuiltMethods):
         """Free all memory. What is being answered ends with an error."""
         self._roster.close()
 
+    def __repr__(self) -> str:
+        return f"Runner({models_text(self._details())})"
+
+    def _repr_html_(self) -> str:
+        return models_html(self._details())
+
     def __enter__(self) -> Self:
         return self
 
@@ -232,6 +240,9 @@ class Runner(ManagingMethods, UnbuiltMethods):
 
     def __del__(self) -> None:
         self._roster.release()  # may run on any thread, even the engine's: it must not wait
+
+    def _details(self) -> list[ModelDetails]:
+        return [self.model_details(each) for each in self.list_models()]
 
     def _using(self, model_id: str | None) -> UseText:
         """How to have a model that answers texts, loaded if need be, while a request begins."""

@@ -1,4 +1,4 @@
-"""What a notebook shows of an answer, as HTML.
+"""What a notebook shows of answers and models, as HTML.
 
 All that a model has written is escaped: it cannot run anything in the reader's page, and shows as
 it is.
@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .agents import AgenticToolCallRecord
+    from .details import ModelDetails
     from .responses import ChatCompletionResponse, Choice, CompletionResponse, Usage
 
-__all__ = ["answer_html", "completion_html", "table", "usage_html"]
+__all__ = ["answer_html", "completion_html", "models_html", "models_text", "usage_html"]
 
 TEXT = "white-space:pre-wrap;max-width:60em;margin:0.3em 0"
 ASIDE = "opacity:0.65"
@@ -39,13 +40,29 @@ def completion_html(answer: "CompletionResponse") -> str:
     return "".join([*parts, _footer(answer.usage, endings)])
 
 
+def models_text(models: "Sequence[ModelDetails]") -> str:
+    """Id, status and size of every model, on one line."""
+    return ", ".join(f"{each.model_id!r}: {each.status}, {_size(each)}" for each in models)
+
+
+def models_html(models: "Sequence[ModelDetails]") -> str:
+    """Id, status, size and kind of every model."""
+    return _table(
+        ["model", "status", "in memory", "architecture", "quantization"],
+        [
+            [each.model_id, each.status, _size(each), each.architecture, each.quantization]
+            for each in models
+        ],
+    )
+
+
 def usage_html(usage: "Usage") -> str:
     """Tokens, seconds and speed of the prompt and of the answer."""
     cached = usage.prompt_tokens_details.cached_tokens if usage.prompt_tokens_details else 0
     known = f" ({cached} known before)" if cached else ""
     prompt = (usage.total_prompt_time_sec, usage.avg_prompt_tok_per_sec)
     answer = (usage.total_completion_time_sec, usage.avg_compl_tok_per_sec)
-    return table(
+    return _table(
         ["", "tokens", "seconds", "tokens/s"],
         [
             ["prompt", f"{usage.prompt_tokens}{known}", *(f"{each:.2f}" for each in prompt)],
@@ -54,7 +71,12 @@ def usage_html(usage: "Usage") -> str:
     )
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def _size(model: "ModelDetails") -> str:
+    held = model.weights_bytes + model.caches_bytes + model.kept_bytes
+    return f"{held / 1e9:.2f} GB" if held >= 1e9 else f"{held / 1e6:.1f} MB"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table of texts."""
     lines = [f"<tr>{_cells('th', head)}</tr>", *(f"<tr>{_cells('td', row)}</tr>" for row in rows)]
     return f"<table>{''.join(lines)}</table>"

@@ -15,6 +15,8 @@ from mistralrs_mlx import (
     ToolCallResponse,
     Usage,
 )
+from mistralrs_mlx.api.details import ModelDetails
+from mistralrs_mlx.api.notebook import models_html, models_text
 from tests.api.test_printed import USAGE
 
 
@@ -99,3 +101,21 @@ def test_usage_is_a_table_that_tells_what_was_known_before() -> None:
     known = PromptTokensDetails(cached_tokens=32)
     html = Usage(**counts, **values, prompt_tokens_details=known)._repr_html_()
     assert "prompt 40 (32 known before) 1.50 1.50 answer 3 1.50 1.50" in words(html)
+
+
+def test_models_are_told_by_id_status_and_size() -> None:
+    model = ModelDetails(
+        model_id="some/<model>",
+        status="loaded",
+        kind="text",
+        architecture="Llama",
+        source="mistralrs_mlx",
+        dtype="float16",
+        quantization="none",
+        context_length=512,
+        weights_bytes=10**9,
+        caches_bytes=10**8,
+        kept_bytes=10**8,
+    )
+    assert models_text([model]) == "'some/<model>': loaded, 1.20 GB"
+    assert "some/&lt;model&gt; loaded 1.20 GB Llama none" in words(models_html([model]))

@@ -89,3 +89,11 @@ def test_whoever_still_asks_a_closed_model_is_told(tiny_llama: Path) -> None:
     runner.close()
     with pytest.raises(ValueError, match="was closed"):
         worker().call(lambda: host.engine.logits([1]))
+
+
+def test_a_runner_tells_its_models_and_what_they_hold(tiny_llama: Path) -> None:
+    with Runner(Which.Plain(model_id=str(tiny_llama))) as runner:
+        assert repr(runner) == f"Runner({str(tiny_llama)!r}: loaded, 0.4 MB)"
+        runner.unload_model(str(tiny_llama))
+        assert repr(runner) == f"Runner({str(tiny_llama)!r}: unloaded, 0.0 MB)"
+        assert "<td>unloaded</td>" in runner._repr_html_()
