@@ -131,10 +131,8 @@ class Work:
                 if chunk is not None:
                     metrics.token_seconds.add(time.monotonic() - last)
         except StopAsyncIteration:
-            ends = [self._noted(each) for each in self._draft.end(await self._tokens())]
-            self.close()  # first of all: who reads the last event may go on from it at once
-            for event in ends:
-                yield event
+            for event in self._draft.end(await self._tokens()):
+                yield self._noted(event)
         finally:
             await chunks.aclose()
 

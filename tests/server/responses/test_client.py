@@ -111,6 +111,7 @@ def test_a_streamed_call_is_put_together(ai: openai.OpenAI) -> None:
 
 def test_a_conversation_goes_on_without_the_instructions_of_before(ai: openai.OpenAI) -> None:
     first = ask(ai, instructions="Speak as a pirate, and speak of the sea at every turn.")
+    assert first.usage.input_tokens > ask(ai).usage.input_tokens + 20
     second = ask(ai, input="And?", previous_response_id=first.id)
     turns: Any = [
         {"role": "user", "content": "Hello"},

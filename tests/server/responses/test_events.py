@@ -9,6 +9,10 @@ import pytest
 
 from mistralrs_mlx import Runner, Which
 from mistralrs_mlx.server import Settings
+from mistralrs_mlx.server.failure import Failure
+from mistralrs_mlx.server.responses.answers import fresh_answer
+from mistralrs_mlx.server.responses.bodies import ResponsesBody
+from mistralrs_mlx.server.responses.work import Work
 from tests.server.asking import busy, until
 from tests.server.conftest import TEMPLATE, live
 
@@ -147,13 +151,18 @@ def breaking(runner: Runner, monkeypatch: pytest.MonkeyPatch, request: Any) -> N
 
 OURS = ValueError("no memory")
 OURS.__cause__ = RuntimeError("Metal")
-ERRORS = {"theirs": (ValueError("bad"), "invalid_prompt"), "ours": (OURS, "server_error")}
+ERRORS = {
+    "theirs": (ValueError("bad"), "invalid_prompt"),
+    "ours": (OURS, "server_error"),
+    "unknown": (KeyError("x"), "server_error"),
+    "silence": (StopAsyncIteration(), "server_error"),
+}
 
 
 @pytest.mark.parametrize(
     ("breaking", "code"),
-    [*ERRORS.values(), (KeyError("x"), "server_error")],
-    ids=[*ERRORS, "unknown"],
+    ERRORS.values(),
+    ids=ERRORS,
     indirect=["breaking"],
 )
 @pytest.mark.usefixtures("breaking")
@@ -183,6 +192,15 @@ def test_an_error_in_the_background_is_told_when_asked_for(client: httpx.Client)
 def test_an_error_of_a_whole_response_is_its_status(client: httpx.Client) -> None:
     answer = post(client)
     assert (answer.status_code, answer.json()["error"]["type"]) == (500, "server_error")
+
+
+def test_a_response_that_has_ended_fails_no_more() -> None:
+    answer = fresh_answer(ResponsesBody(input="x"), "m")
+    nowhere: Any = None
+    work = Work(nowhere, answer, before=(), asked=(), store=None)
+    late = Failure(504, "late")
+    assert b"response.failed" in work.failed(late)
+    assert work.failed(late) == b""
 
 
 def test_a_stream_that_cannot_begin_fails_with_a_status(client: httpx.Client) -> None:

@@ -1,6 +1,7 @@
 """How much is kept, and for how long."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -12,6 +13,7 @@ from mistralrs_mlx.server.failure import Failure
 from mistralrs_mlx.server.responses.answers import fresh_answer
 from mistralrs_mlx.server.responses.bodies import ResponsesBody
 from mistralrs_mlx.server.responses.items import read_items
+from mistralrs_mlx.server.responses.recording import Recording
 from mistralrs_mlx.server.responses.store import Kept, Store
 from tests.server.conftest import live
 
@@ -67,6 +69,23 @@ def test_what_is_dropped_gives_its_bytes_back() -> None:
     asyncio.run(store.drop(first.answer.id))
     assert (store.bytes, found(store, first, second)) == (size, [False, True])
     asyncio.run(store.drop(first.answer.id))  # again is no harm
+
+
+def test_recorded_events_take_room_too() -> None:
+    recording, plain = Recording(), kept()
+    recording.add(b"x" * 100)
+    assert replace(plain, events=recording).size == plain.size + 100
+
+
+def test_whoever_waits_for_an_event_is_told_of_it_at_once() -> None:
+    async def told() -> bytes:
+        recording = Recording()
+        waiting = asyncio.ensure_future(anext(recording.read(0, seconds=60)))
+        await asyncio.sleep(0.01)
+        recording.add(b"news")
+        return await asyncio.wait_for(waiting, 5)
+
+    assert asyncio.run(told()) == b"news"
 
 
 def test_a_server_keeps_no_more_than_it_is_told(runner: Runner) -> None:
