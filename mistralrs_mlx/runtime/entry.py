@@ -53,6 +53,12 @@ class Entry:
             assert self.facts is not None  # others see it once it has been loaded
             return self.host, self.facts, self.status
 
+    def put(self, host: AnyHost, opening: Opening) -> None:
+        """It has been loaded, in this way."""
+        self.host, self.facts, self.opening = host, host.facts, opening
+        self.loading = False
+        self._used = time.monotonic()
+
     def enter(self) -> AnyHost:
         """Let a user in."""
         assert self.host is not None

@@ -191,13 +191,12 @@ class Roster:
                 host.close("the load was interrupted")
                 raise
             with self._changed:
-                entry.host, entry.facts, entry.opening = host, host.facts, opening
+                entry.put(host, opening)
                 if join:
                     self._entries[entry.name] = entry
                     self._default = self._default or entry.name
                 if enter:
                     entry.enter()
-                entry.loading = False
                 self._changed.notify_all()
             return host
 

@@ -14,7 +14,7 @@ from mistralrs_mlx.engine.engine import Engine
 from mistralrs_mlx.engine.goal import Goal, checked_goal
 from mistralrs_mlx.engine.memory import Budget, Ledger
 from mistralrs_mlx.engine.sequence import Sequence
-from mistralrs_mlx.errors import CheckpointError, RequestError
+from mistralrs_mlx.errors import CheckpointError, NoRoomForWeights, RequestError
 
 from .toy import VOCAB, Toy, continuation, finish, sequence
 
@@ -208,6 +208,47 @@ def test_weights_that_do_not_fit_are_refused_with_what_to_do() -> None:
         CheckpointError, match=r"take 4\.9 KiB, and 4\.9 KiB are left.*in_situ_quant"
     ):
         memory.check_weights(5_001)
+
+
+def test_an_amount_for_caches_alone_does_not_bound_weights() -> None:
+    memory = Budget(Goal(caches=1_000), Ledger(lambda: 100_000))
+    memory.check_weights(80_000)
+    assert memory.room() == 90_000
+    with pytest.raises(NoRoomForWeights) as refused:
+        memory.check_weights(90_001)
+    assert refused.value.missing == 1
+
+
+class Shelf:
+    """Memory that can be given up."""
+
+    def __init__(self, nbytes: int) -> None:
+        self.nbytes = self.limit = nbytes
+
+    def shrink(self, to_bytes: int) -> None:
+        self.nbytes = to_bytes
+
+
+def test_weights_make_others_keep_less_and_wait_for_their_rows() -> None:
+    ledger, goal = Ledger(lambda: PLENTY), Goal(total=16_000)
+    first, second = Budget(goal, ledger), Budget(goal, ledger)
+    first.weights, first.arenas, first._spare = 5_000, 1_000, Shelf(6_000)
+    second.check_weights(5_000)
+    assert (first.kept, first.kept_lately) == (4_000, 4_000)
+    with pytest.raises(NoRoomForWeights, match=r"9\.8 KiB, and 8\.8 KiB are left") as refused:
+        second.check_weights(10_000)
+    assert refused.value.missing == 0
+    first.arenas = 0
+    second.check_weights(10_000)
+    with pytest.raises(NoRoomForWeights) as refused:
+        second.check_weights(10_001)
+    assert refused.value.missing == 1
+
+
+def test_a_refusal_says_how_much_is_missing() -> None:
+    memory = Budget(Goal(total=16_000), Ledger(lambda: PLENTY))
+    assert memory.refusal(20_000, 1, 10).missing == 5_000
+    assert isinstance(memory.refusal(20_000, 1, 10), RequestError)
 
 
 def test_a_draft_models_caches_count() -> None:

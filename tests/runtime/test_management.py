@@ -105,14 +105,16 @@ def test_a_whole_answer_ends_with_an_error_too(runner: Runner) -> None:
 
 
 def test_unloading_gives_the_memory_back_whatever_ran(runner: Runner) -> None:
-    ask(runner, "b")
-    runner.unload_model("a")
-    before = active()
-    expected = said(ask(runner, "a"))
-    unread = [streamed(runner), with_choices(runner), queued(runner), completed(runner)]
-    runner.unload_model("a")
-    assert abs(active() - before) <= before / 100
-    assert (said(ask(runner, "a")), len(unread)) == (expected, 4)
+    left, answers = [], []
+    for _ in range(3):  # a few small arrays are made once, at the first passes
+        ask(runner, "b")
+        answers.append(said(ask(runner, "a")))
+        unread = [streamed(runner), with_choices(runner), queued(runner), completed(runner)]
+        runner.unload_model("a")
+        left.append(active())
+    assert abs(left[2] - left[1]) <= left[1] / 100
+    assert left[1] < 1.5 * WEIGHTS  # those of the other model
+    assert (len(set(answers)), len(unread)) == (1, 4)
 
 
 def test_vectors_under_way_end_with_an_error(runner: Runner) -> None:
