@@ -94,6 +94,19 @@ def test_a_streamed_call_is_put_together(ai: openai.OpenAI) -> None:
     assert call.function.arguments == '{"place":"Oslo"}'
 
 
+def test_a_streamed_round_trip_of_a_tool(ai: openai.OpenAI) -> None:
+    asked: Any = {"model": "default", "tools": [TOOL]}
+    with ai.chat.completions.stream(**asked, messages=HELLO, extra_body=exactly(CALL)) as first:
+        message: Any = first.get_final_completion().choices[0].message
+    result = {"role": "tool", "tool_call_id": message.tool_calls[0].id, "content": "rain"}
+    turns: Any = [*HELLO, message.model_dump(exclude_none=True), result]
+    with ai.chat.completions.stream(
+        **asked, messages=turns, extra_body=exactly("It rains.")
+    ) as second:
+        final: Any = second.get_final_completion().choices[0]
+    assert (final.message.content, final.finish_reason) == ("It rains.", "stop")
+
+
 def test_a_completion_and_its_stream(ai: openai.OpenAI) -> None:
     asked: Any = {"model": "default", "prompt": "Once", "max_tokens": 8, "temperature": 0}
     whole = ai.completions.create(**asked)

@@ -43,6 +43,20 @@ def test_a_streamed_completion_ends_with_its_usage(client: httpx.Client) -> None
     assert (last["choices"], last["usage"]["completion_tokens"]) == ([], 8)
 
 
+def test_streams_of_several_prompts_are_joined_and_numbered_through(client: httpx.Client) -> None:
+    asked = {"prompt": ["Once", "Twice"], "n": 2, "max_tokens": 4, "seed": 5, "temperature": 1}
+    whole = client.post(COMPLETE, json=asked).json()
+    pieces = chunks(client, COMPLETE, **asked)
+    found = ["", "", "", ""]
+    for choice in (choice for piece in pieces for choice in piece["choices"]):
+        found[choice["index"]] += choice["text"]
+    assert found == [choice["text"] for choice in whole["choices"]]
+    ends = [choice["finish_reason"] for piece in pieces for choice in piece["choices"]]
+    assert ends.count("length") == 4
+    usages = [piece["usage"]["completion_tokens"] for piece in pieces if "usage" in piece]
+    assert usages == [16]
+
+
 @pytest.mark.parametrize("prompt", ["", [], [""], [1, 2], [[1, 2]]])
 def test_a_prompt_is_one_or_more_texts(client: httpx.Client, prompt: object) -> None:
     assert client.post(COMPLETE, json={"prompt": prompt}).status_code == 400
@@ -119,11 +133,6 @@ def test_a_model_is_reloaded_on_demand(client: httpx.Client) -> None:
     assert answer.json()["status"] == "loaded"
     unknown = client.post("/v1/models/reload", json={"model_id": "other"})
     assert unknown.status_code == 404
-
-
-def test_what_is_not_built_says_so(client: httpx.Client) -> None:
-    answer = client.post("/re_isq", json={"ggml_type": "Q4K"})
-    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "unsupported")
 
 
 def test_health_asks_no_model(client: httpx.Client) -> None:
