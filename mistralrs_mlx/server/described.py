@@ -82,11 +82,14 @@ ERRORS = {
     415: "The body is not `application/json`.",
     429: "Too many answers are under way.",
     500: "The model failed.",
+    503: "The model was unloaded while it answered.",
     504: "The answer took too long.",
+    507: "There is no room in memory.",
 }
 ALWAYS = (401, 403, 500)
 READING = (400, 408, 413, 415)
-ANSWERING = (404, 429, 504)
+ANSWERING = (404, 429, 503, 504, 507)
+LOADING = (404, 507)  # what asks a model that may have to be loaded first
 HELLO = [{"role": "user", "content": "Hello"}]
 ONE = {"model_id": "default"}
 EXAMPLES: dict[str, Json] = {"model": {"examples": ["default"]}}
@@ -136,7 +139,7 @@ OPERATIONS = [
     Operation(
         path="/v1/messages/count_tokens", method="post", group="Tokens and vectors",
         does="Count the tokens of a prompt in Anthropic's form.",
-        body=CountBody, answer=Counted, may_fail=(404,), example={"messages": HELLO},
+        body=CountBody, answer=Counted, may_fail=LOADING, example={"messages": HELLO},
     ),
     Operation(
         path="/v1/embeddings", method="post", group="Tokens and vectors",
@@ -145,12 +148,12 @@ OPERATIONS = [
     ),
     Operation(
         path="/tokenize", method="post", group="Tokens and vectors",
-        does="The token ids of a text.", body=TokenizeBody, answer=Tokenized, may_fail=(404,),
+        does="The token ids of a text.", body=TokenizeBody, answer=Tokenized, may_fail=LOADING,
         example={"prompt": "Hello"},
     ),
     Operation(
         path="/detokenize", method="post", group="Tokens and vectors",
-        does="The text of token ids.", body=DetokenizeBody, answer=Detokenized, may_fail=(404,),
+        does="The text of token ids.", body=DetokenizeBody, answer=Detokenized, may_fail=LOADING,
         example={"tokens": [1, 2, 3]},
     ),
     Operation(
@@ -164,17 +167,17 @@ OPERATIONS = [
     *(
         Operation(
             path=f"/v1/models/{act}", method="post", group="Models", does=does,
-            body=ModelBody, answer=ModelStatus, may_fail=(404,), example=ONE,
+            body=ModelBody, answer=ModelStatus, may_fail=LOADING, example=ONE,
         )
         for act, does in (
             ("unload", "Free a model's memory; a request to it loads it again."),
             ("reload", "Load a model again."),
-            ("status", "Whether a model is loaded."),
+            ("status", "Whether a model is loaded, what it is and what it holds."),
         )
     ),
     Operation(
         path="/re_isq", method="post", group="Models", does="Quantize a loaded model anew.",
-        body=IsqBody, answer=ModelStatus, may_fail=(404,), example={"ggml_type": "Q4K"},
+        body=IsqBody, answer=ModelStatus, may_fail=LOADING, example={"ggml_type": "Q4K"},
     ),
     Operation(path="/health", group="Server", does="Whether it is up."),
     Operation(path="/metrics", group="Server", does="Counts and times for Prometheus."),
@@ -282,7 +285,7 @@ def _errors(schemas: dict[Any, Json]) -> Iterator[tuple[str, Json]]:
     for path, kind in (("", Envelope), (ANTHROPIC, TheirEnvelope)):
         for status, meaning in ERRORS.items():
             said: Json = {"description": meaning, "content": {JSON: {"schema": schemas[kind]}}}
-            if status == 429:
+            if status in {429, 503}:
                 said["headers"] = {"Retry-After": wait}
             yield f"{_form(path)}{status}", said
 

@@ -1,11 +1,20 @@
 """What a client is told when something fails: a status, and OpenAI's envelope."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+
+from mistralrs_mlx import (
+    CheckpointError,
+    InsufficientMemory,
+    ModelUnloaded,
+    UnknownModel,
+    WeightMismatch,
+)
 
 __all__ = [
     "ANTHROPIC",
@@ -26,6 +35,14 @@ KINDS = {
     429: "rate_limit_error",
 }
 ANTHROPIC = "/v1/messages"  # below it, errors have Anthropic's form
+KNOWN: tuple[tuple[type[Exception], int, dict[str, Any]], ...] = (  # and what else is told
+    (NotImplementedError, 400, {"code": "unsupported"}),
+    (UnknownModel, 404, {"parameter": "model", "code": "model_not_found"}),
+    (ModelUnloaded, 503, {"code": "model_unloaded", "headers": {"Retry-After": "1"}}),
+    (InsufficientMemory, 507, {"code": "insufficient_storage"}),
+    (CheckpointError, 500, {}),  # files that have changed since the model was loaded first
+    (WeightMismatch, 500, {}),
+)
 CLIENT_LEFT = 499  # as nginx logs it
 
 
@@ -71,13 +88,12 @@ def failure_of(error: Exception) -> Failure:
     if isinstance(error, Failure):
         return error
     message = str(error) or type(error).__name__
-    if isinstance(error, NotImplementedError):
-        return Failure(400, message, code="unsupported")
     if isinstance(error, RecursionError):
         return Failure(400, "the request is nested too deeply")
-    if _is_ours(error):
-        return Failure(500, message)
-    return Failure(400, message)
+    for kind, status, more in KNOWN:
+        if isinstance(error, kind):
+            return Failure(status, message, **more)
+    return Failure(500 if _is_ours(error) else 400, message)
 
 
 class TheirError(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,5 +1,7 @@
 """The models: which there are, and mistral.rs's routes that load and unload them. And /health."""
 
+from typing import Any, Literal
+
 import msgspec
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -27,14 +29,28 @@ ISQ = msgspec.json.Decoder(IsqBody)  # made here: a type that is none fails at o
 MODEL = msgspec.json.Decoder(ModelBody)
 
 
-class Card(msgspec.Struct, frozen=True, kw_only=True):
-    """A model as OpenAI's clients list it."""
+class Details(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model is, as it was loaded last, and the bytes that it holds."""
+
+    status: Literal["loaded", "unloaded", "reloading"]
+    kind: Literal["text", "multimodal", "embedding"]
+    architecture: str
+    source: str
+    dtype: str
+    quantization: str
+    context_length: int
+    weights_bytes: int
+    caches_bytes: int
+    kept_bytes: int
+
+
+class Card(Details, frozen=True, kw_only=True):
+    """A model as OpenAI's clients list it, and its details."""
 
     id: str
     object: str
     created: int
     owned_by: str
-    status: str
 
 
 class Cards(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,11 +60,10 @@ class Cards(msgspec.Struct, frozen=True, kw_only=True):
     data: list[Card]
 
 
-class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """`loaded`, `unloaded` or `reloading`."""
+class ModelStatus(Details, frozen=True, kw_only=True):
+    """The details of a model."""
 
     model_id: str
-    status: str
 
 
 async def health(_: Request) -> Response:
@@ -94,12 +109,12 @@ async def reload_model(request: Request) -> Response:
 
 
 async def status_of_model(request: Request) -> Response:
-    """Tell whether a model is loaded."""
+    """Tell whether a model is loaded, what it is and what it holds."""
     return _status(request, await _named(request))
 
 
 async def re_isq(request: Request) -> Response:
-    """Quantize a loaded model anew."""
+    """Quantize a model anew, once its running answers have ended."""
     body = await body_of(request, ISQ)
     model = model_of(request, body.model)
     await run_in_threadpool(runner_of(request).send_re_isq, body.ggml_type, model)
@@ -111,8 +126,12 @@ async def _named(request: Request) -> str:
 
 
 def _status(request: Request, model: str) -> Response:
-    status = runner_of(request).get_model_status(model)
-    return json(ModelStatus(model_id=model, status=status or "unloaded"))
+    return json(ModelStatus(model_id=model, **_details(request, model)))
+
+
+def _details(request: Request, model: str) -> dict[str, Any]:
+    details = runner_of(request).model_details(model)
+    return {name: getattr(details, name) for name in Details.__struct_fields__}
 
 
 def _card(request: Request, model: str) -> Card:
@@ -121,5 +140,5 @@ def _card(request: Request, model: str) -> Card:
         object="model",
         created=request.app.state.started,
         owned_by="local",
-        status=runner_of(request).get_model_status(model) or "unloaded",
+        **_details(request, model),
     )
