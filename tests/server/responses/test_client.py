@@ -231,6 +231,16 @@ def test_logprobs_are_told_of_every_token(ai: openai.OpenAI) -> None:
     assert [each.logprob for each in streamed] == [each.logprob for each in found]
 
 
+def test_tokens_are_counted_for_the_operator(ai: openai.OpenAI, client: httpx.Client) -> None:
+    def counted() -> list[int]:
+        lines = client.get("/metrics").text.splitlines()
+        names = [f"mistralrs_{kind}_tokens_total " for kind in ("prompt", "completion")]
+        return [int(line.split()[1]) for name in names for line in lines if line.startswith(name)]
+
+    before, usage = counted(), ask(ai).usage
+    assert counted() == [before[0] + usage.input_tokens, before[1] + usage.output_tokens]
+
+
 def test_errors_are_those_the_client_knows(ai: openai.OpenAI) -> None:
     with pytest.raises(openai.NotFoundError) as unknown:
         ask(ai, model="gpt-9")
@@ -244,6 +254,7 @@ def test_the_async_client(url: str) -> None:
     async def answered() -> tuple[str, str]:
         async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none") as ai:
             asked: Any = {"model": "default", "input": "Hello", "max_output_tokens": 4}
+            asked["temperature"] = 0
             whole = await ai.responses.create(**asked)
             async with ai.responses.stream(**asked) as stream:
                 last = [each async for each in stream][-1]

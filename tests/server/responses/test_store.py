@@ -77,15 +77,18 @@ def test_recorded_events_take_room_too() -> None:
     assert replace(plain, events=recording).size == plain.size + 100
 
 
-def test_whoever_waits_for_an_event_is_told_of_it_at_once() -> None:
-    async def told() -> bytes:
-        recording = Recording()
-        waiting = asyncio.ensure_future(anext(recording.read(0, seconds=60)))
-        await asyncio.sleep(0.01)
-        recording.add(b"news")
-        return await asyncio.wait_for(waiting, 5)
+def test_whoever_waits_for_events_is_told_of_them_and_of_the_end_at_once() -> None:
+    async def told() -> list[bytes | None]:
+        recording, found = Recording(), []
+        events = recording.read(0, seconds=60)
+        for act in (lambda: recording.add(b"news"), recording.end):
+            waiting = asyncio.ensure_future(anext(events, None))
+            await asyncio.sleep(0.01)
+            act()
+            found.append(await asyncio.wait_for(waiting, 5))
+        return found
 
-    assert asyncio.run(told()) == b"news"
+    assert asyncio.run(told()) == [b"news", None]
 
 
 def test_a_server_keeps_no_more_than_it_is_told(runner: Runner) -> None:
