@@ -2,11 +2,12 @@
 
     python -m scripts.run_notebooks
 
-Nothing else of this machine, such as the times of cells, is kept.
+Nothing else of this machine, such as the times of cells or the user's folder, is kept.
 """
 
 import hashlib
 import sys
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,12 @@ def run(path: Path) -> Any:
     notebook.metadata = {**METADATA, "ran": digest_of(sources)}
     for cell in notebook.cells:
         cell.metadata = {}
-    return notebook
+    return nbformat.reads(_nobodys(nbformat.writes(notebook)), as_version=4)
+
+
+def _nobodys(text: str) -> str:
+    """Without the names of a person's folders."""
+    return text.replace(str(Path.home()), "~").replace(tempfile.gettempdir(), "$TMPDIR")
 
 
 def digest_of(sources: Iterable[str]) -> str:
