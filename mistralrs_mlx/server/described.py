@@ -25,8 +25,8 @@ from .bodies import (
 from .embeddings import Vectors
 from .failure import ANTHROPIC, Envelope, TheirEnvelope
 from .management import Card, Cards, ModelStatus
-from .responses.answers import Answer, Deleted, Items
-from .responses.bodies import ResponsesBody
+from .responses.answers import Answer, Deleted, InputTokens, Items
+from .responses.bodies import CountedBody, ResponsesBody
 from .responses.queries import ItemsQuery, ResponseQuery
 from .tokens import Detokenized, Tokenized
 
@@ -112,6 +112,11 @@ OPERATIONS = [
         does="Answer, and keep the conversation.",
         body=ResponsesBody, answer=Answer, events=Event, may_fail=ANSWERING,
         example={"input": "Hello", "max_output_tokens": 64},
+    ),
+    Operation(
+        path="/v1/responses/input_tokens", method="post", group="Tokens and vectors",
+        does="Count the tokens that a response would read.",
+        body=CountedBody, answer=InputTokens, may_fail=(404,), example={"input": "Hello"},
     ),
     Operation(
         path=RESPONSE, group="Answers", does="Tell a response, or as much as there is of it.",

@@ -11,7 +11,16 @@ from mistralrs_mlx.server.bodies import PlainText
 from .bodies import ReasoningOptions, ResponsesBody, TextOptions, Tool, ToolPolicy
 from .items import Item, item_id
 
-__all__ = ["Answer", "Deleted", "Incomplete", "Items", "ResponseError", "fresh_answer", "tokens"]
+__all__ = [
+    "Answer",
+    "Deleted",
+    "Incomplete",
+    "InputTokens",
+    "Items",
+    "ResponseError",
+    "fresh_answer",
+    "tokens",
+]
 
 
 AnswerStatus = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
@@ -101,6 +110,13 @@ class Items(Sent, frozen=True, kw_only=True):
     last_id: str | None
     has_more: bool
     object: str = "list"
+
+
+class InputTokens(Sent, frozen=True, kw_only=True):
+    """How long a prompt is."""
+
+    input_tokens: int
+    object: str = "response.input_tokens"
 
 
 class Deleted(Sent, frozen=True, kw_only=True):

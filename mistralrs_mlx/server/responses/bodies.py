@@ -22,6 +22,7 @@ from mistralrs_mlx.server.bodies import (
 from mistralrs_mlx.server.failure import Failure
 
 __all__ = [
+    "CountedBody",
     "FunctionTool",
     "ReasoningOptions",
     "ResponsesBody",
@@ -31,6 +32,7 @@ __all__ = [
     "WebSearchTool",
     "chat_body",
     "check_included",
+    "counted_body",
 ]
 
 LOGPROBS = "message.output_text.logprobs"
@@ -154,6 +156,28 @@ class ResponsesBody(Sampled, frozen=True, kw_only=True):
     max_tool_calls: int | None = None
     conversation: str | dict[str, Any] | None = None
     prompt: dict[str, Any] | None = None
+
+
+class CountedBody(Body, frozen=True, kw_only=True):
+    """POST /v1/responses/input_tokens: what a prompt is made of."""
+
+    input: str | list[dict[str, Any]] | None = None
+    model: str | None = None
+    instructions: str | None = None
+    previous_response_id: str | None = None
+    tools: list[Tool] | None = None
+    tool_choice: ToolPolicy | None = None
+    parallel_tool_calls: bool | None = None
+    text: TextOptions | None = None
+    reasoning: ReasoningOptions | None = None
+    truncation: Literal["auto", "disabled"] | None = None
+    conversation: str | dict[str, Any] | None = None
+
+
+def counted_body(body: CountedBody) -> ResponsesBody:
+    """The response that is not asked for yet."""
+    said = {name: getattr(body, name) for name in CountedBody.__struct_fields__}
+    return ResponsesBody(**said | {"input": body.input or []})
 
 
 def chat_body(body: ResponsesBody, messages: list[dict[str, Any]]) -> ChatBody:

@@ -3,6 +3,7 @@
 from contextlib import ExitStack
 
 import msgspec
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -14,10 +15,10 @@ from mistralrs_mlx.server.chat import begun, opened
 from mistralrs_mlx.server.events import EventStream
 from mistralrs_mlx.server.failure import Failure
 from mistralrs_mlx.server.leaving import unless_gone
-from mistralrs_mlx.server.replies import gate_of, json, model_of, settings_of
+from mistralrs_mlx.server.replies import gate_of, json, model_of, runner_of, settings_of
 
-from .answers import Deleted, fresh_answer
-from .bodies import ResponsesBody, chat_body
+from .answers import Deleted, InputTokens, fresh_answer
+from .bodies import CountedBody, ResponsesBody, chat_body, counted_body
 from .items import Item, messages_of, read_items, refuse_twins
 from .queries import ItemsQuery, ResponseQuery, page, query_of
 from .recording import Recording
@@ -27,6 +28,7 @@ from .work import Work
 __all__ = ["ROUTES"]
 
 RESPONSES = msgspec.json.Decoder(ResponsesBody)  # made here: a type that is none fails at once
+COUNTED = msgspec.json.Decoder(CountedBody)
 NAMES = {"messages": "input", "verbosity": "text.verbosity", "web_search_options": "tools"}
 
 
@@ -62,6 +64,19 @@ async def create(request: Request) -> Response:
             closing=stack.pop_all(),
             failed=work.failed,
         )
+
+
+async def count(request: Request) -> Response:
+    """How many tokens a prompt has; nothing is generated."""
+    body = await body_of(request, COUNTED)
+    model = model_of(request, body.model)
+    store = _store_of(request)
+    before = _before(store, body.previous_response_id)
+    asked = () if body.input is None else read_items(body.input, store.items)
+    refuse_twins((*before, *asked))
+    chat = _chat(request, counted_body(body), (*before, *asked))
+    counted = await run_in_threadpool(runner_of(request).count_prompt_tokens, chat, model)
+    return json(InputTokens(input_tokens=counted))
 
 
 async def retrieve(request: Request) -> Response:
@@ -154,6 +169,7 @@ def _store_of(request: Request) -> Store:
 
 ROUTES = [
     Route("/v1/responses", create, methods=["POST"]),
+    Route("/v1/responses/input_tokens", count, methods=["POST"]),
     Route("/v1/responses/{id}", retrieve, methods=["GET"]),
     Route("/v1/responses/{id}", delete, methods=["DELETE"]),
     Route("/v1/responses/{id}/cancel", cancel, methods=["POST"]),

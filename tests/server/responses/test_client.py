@@ -231,6 +231,23 @@ def test_logprobs_are_told_of_every_token(ai: openai.OpenAI) -> None:
     assert [each.logprob for each in streamed] == [each.logprob for each in found]
 
 
+def test_a_prompts_tokens_are_counted_as_a_response_reads_them(ai: openai.OpenAI) -> None:
+    first = ask(ai)
+    for asked in (
+        {"input": "Hello", "instructions": "Be short.", "tools": [TOOL]},
+        {"input": [{"role": "user", "content": "And?"}], "previous_response_id": first.id},
+    ):
+        counted = ai.responses.input_tokens.count(model="default", **asked)  # type: ignore[arg-type]
+        assert counted.object == "response.input_tokens"
+        assert counted.input_tokens == ask(ai, **asked).usage.input_tokens
+    again = ai.responses.input_tokens.count(model="default", previous_response_id=first.id)
+    assert again.input_tokens > first.usage.input_tokens
+    for wrong in ({"conversation": "conv_1"}, {"personality": "friendly"}):
+        with pytest.raises(openai.BadRequestError) as refused:
+            ai.responses.input_tokens.count(model="default", input="x", **wrong)  # type: ignore[arg-type]
+        assert refused.value.param == next(iter(wrong))
+
+
 def test_tokens_are_counted_for_the_operator(ai: openai.OpenAI, client: httpx.Client) -> None:
     def counted() -> list[int]:
         lines = client.get("/metrics").text.splitlines()

@@ -7,12 +7,13 @@ from typing import Any
 import httpx
 import pytest
 
-from mistralrs_mlx.server.responses.bodies import ResponsesBody
+from mistralrs_mlx.server.responses.bodies import CountedBody, ResponsesBody
 from tests.server.test_malformed import HEADERS, ODD
 
 from .saying import PATH, post
 
 FIELDS = sorted(set(ResponsesBody.__struct_fields__) - {"background"})
+COUNTED = sorted(CountedBody.__struct_fields__)
 ODD_ITEMS: list[Any] = [
     *ODD,
     *([{"id": "x"}], [{"type": "item_reference"}], [{"type": "message", "role": "user"}]),
@@ -60,9 +61,21 @@ def test_no_body_makes_the_server_fail(client: httpx.Client) -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"null", b"[]", b"\xff", b'{"input": NaN}', b"[" * 100_000, b"{}"]
 )
-def test_what_is_no_body_is_refused(client: httpx.Client, content: bytes) -> None:
-    answer = client.post(PATH, content=content, headers=HEADERS)
+@pytest.mark.parametrize("path", [PATH, f"{PATH}/input_tokens"])
+def test_what_is_no_body_is_refused(client: httpx.Client, path: str, content: bytes) -> None:
+    answer = client.post(path, content=content, headers=HEADERS)
     assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")
+
+
+def test_no_body_makes_the_count_of_its_tokens_fail(client: httpx.Client) -> None:
+    dice, refused = random.Random(3), 0
+    for _ in range(300):
+        body = {"input": "Hi", dice.choice(COUNTED): dice.choice(ODD_ITEMS)}
+        content = json.dumps(body)
+        answer = client.post(f"{PATH}/input_tokens", content=content, headers=HEADERS)
+        assert answer.status_code in (200, 400, 404), (body, answer.text)
+        refused += answer.status_code != 200
+    assert refused > 150
 
 
 @pytest.mark.parametrize("depth", [30, 500, 5000])
