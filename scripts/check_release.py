@@ -22,7 +22,7 @@ __all__ = ["Unfit", "check_contents", "main"]
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "mistralrs_mlx"
-NEEDED = ("mistralrs_mlx/py.typed", "mistralrs_mlx/server/chat.html")
+NEEDED = ("mistralrs_mlx/py.typed", *(f"mistralrs_mlx/server/{n}.html" for n in ("chat", "docs")))
 STRANGERS = ("tests/", "scripts/", "docs/", "examples/", "benchmarks/")
 WHERE = "import mistralrs_mlx; print(mistralrs_mlx.__file__)"
 

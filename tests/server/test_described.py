@@ -15,6 +15,7 @@ from mistralrs_mlx.server.described import description
 from .asking import CHAT, chat
 from .conftest import live
 
+STREAMED = {CHAT, "/v1/completions", "/v1/messages", "/v1/responses"}
 THEMSELVES = {"/", "/ui", "/docs", "/openapi.json", "/api-doc/openapi.json"}
 
 
@@ -55,14 +56,30 @@ def test_a_body_is_right_for_the_server_if_it_is_as_described(
     assert kind.is_valid(body) == right == (client.post(CHAT, json=body).status_code == 200)
 
 
-def test_the_page_loads_nothing_from_elsewhere(client: httpx.Client) -> None:
-    page = client.get("/")
+@pytest.mark.parametrize("path", ["/", "/ui", "/docs"])
+def test_a_page_loads_nothing_from_elsewhere(client: httpx.Client, path: str) -> None:
+    page = client.get(path)
     assert page.headers["content-type"].startswith("text/html")
     assert "default-src 'none'" in page.headers["content-security-policy"]
-    assert not re.search(r"https?://|innerHTML|eval\(", page.text)
+    assert not re.search(r"https?://|innerHTML|eval\(|import\(", page.text)
 
 
-def test_the_page_is_shown_without_the_key_that_it_asks_for(runner: Runner) -> None:
+def test_pages_are_shown_without_the_key_that_they_ask_for(runner: Runner) -> None:
     with live(runner, Settings(api_key="sesame")) as url:
-        assert httpx.get(url).status_code == 200
-        assert httpx.get(f"{url}/openapi.json").status_code == 401
+        for path in ("/", "/ui", "/docs"):
+            assert httpx.get(url + path).status_code == 200
+        for path in ("/openapi.json", "/api-doc/openapi.json"):
+            assert httpx.get(url + path).status_code == 401
+
+
+def test_a_wrong_method_is_told_all_that_the_path_has(client: httpx.Client) -> None:
+    for path, methods in (("/v1/responses/x", "DELETE, GET, HEAD"), (CHAT, "POST")):
+        answer = client.put(path)
+        assert (answer.status_code, answer.headers["allow"]) == (405, methods)
+
+
+def test_every_stream_says_what_its_events_are() -> None:
+    for path, operations in description()["paths"].items():
+        content = operations.get("post", {"responses": {"200": {}}})["responses"]["200"]
+        streamed = "text/event-stream" in content.get("content", {})
+        assert streamed == (path in STREAMED)
