@@ -4,9 +4,17 @@
 application, for a server of your own. Needs `pip install 'mistralrs-mlx[server]'`.
 """
 
-from .app import application
-from .config import Config, read_config, which_of
-from .listening import serve
-from .settings import Settings
+try:
+    from .app import application
+    from .config import Config, read_config, which_of
+    from .listening import serve
+    from .settings import Settings
+except ModuleNotFoundError as error:
+    package, _, _ = (error.name or "").partition(".")
+    if package not in ("msgspec", "starlette", "uvicorn"):
+        raise
+    raise ModuleNotFoundError(
+        f"serving needs {package}: pip install 'mistralrs-mlx[server]'", name=error.name
+    ) from error
 
 __all__ = ["Config", "Settings", "application", "read_config", "serve", "which_of"]
