@@ -33,13 +33,11 @@ MOST_INPUTS = 2048
 PART = {"type": "object", "required": ["type"], "properties": {"type": {"type": "string"}}}
 CONTENT = [{"type": "string"}, {"type": "array", "items": PART}, {"type": "null"}]
 MESSAGE = {  # only described so: the chat template has the last word on messages
-    "type": "object",
     "required": ["role"],
     "properties": {"role": {"type": "string"}, "content": {"anyOf": CONTENT}},
 }
-Messages = Annotated[
-    list[dict[str, Any]], Meta(extra_json_schema={"items": MESSAGE, "minItems": 1})
-]
+Message = Annotated[dict[str, Any], Meta(title="Message", extra_json_schema=MESSAGE)]
+Messages = Annotated[list[Message], Meta(extra_json_schema={"minItems": 1})]
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
