@@ -31,6 +31,7 @@ class ChoiceSink:
         self._detokenizer, self._stops, self._progress = detokenizer, stops, progress
         self._matched: str | None = None
         self._held = Piece(choice=choice, text="", logprob=None)  # waits for `finish`
+        self._held_is_an_end = False  # a token that only ends the answer
 
     def prefilled(self, done: int, total: int) -> None:
         if self._progress is not None:
@@ -41,21 +42,22 @@ class ChoiceSink:
         text, self._matched = self._stops.push(text)
         piece = Piece(choice=self._choice, text=text, logprob=logprob)
         if final or self._matched is not None:
-            self._held = piece
+            self._held, self._held_is_an_end = piece, silent
         elif text or silent or logprob is not None:
             self._events.put(piece)
         return self._matched is not None
 
     def finish(self, reason: str, timing: Timing) -> None:
-        text = self._held.text + self._rest()
+        text, logprob = self._held.text + self._rest(), self._held.logprob
         if text and (reason == "stop" or self._matched is not None):  # the end itself has no text
-            self._events.put(Piece(choice=self._choice, text=text, logprob=None))
-            text = ""
+            own = None if self._held_is_an_end else logprob
+            self._events.put(Piece(choice=self._choice, text=text, logprob=own))
+            text, logprob = "", logprob if self._held_is_an_end else None
         self._events.put(
             End(
                 choice=self._choice,
                 text=text,
-                logprob=self._held.logprob,
+                logprob=logprob,
                 reason="stop" if self._matched is not None else reason,
                 stop_sequence=self._matched,
                 timing=timing,

@@ -122,6 +122,16 @@ def test_logprobs_come_with_every_token_of_a_grammar(runner: Runner) -> None:
     assert all(math.isfinite(number) and number <= 0 for number in numbers)
 
 
+def test_the_token_with_which_a_grammar_ends_is_streamed_with_its_logprob(runner: Runner) -> None:
+    def asked(**options: bool) -> ChatCompletionRequest:
+        return chat("regex", "[a-z]{9}", logprobs=True, temperature=0.0, **options)
+
+    whole = runner.send_chat_completion_request(asked()).choices[0].logprobs.content
+    chunks = list(runner.send_chat_completion_request(asked(stream=True)))
+    streamed = [chunk.choices[0].logprobs for chunk in chunks]
+    assert [each.token for each in streamed if each] == [each.token for each in whole]
+
+
 def test_a_text_cut_by_max_tokens_ends_with_length(runner: Runner) -> None:
     answer = runner.send_chat_completion_request(chat("json_schema", SCHEMA, max_tokens=4))
     assert answer.choices[0].finish_reason == "length"
