@@ -35,7 +35,7 @@ golden: dev  ## rewrite the reference values; needs torch and transformers
 docs: dev  ## rewrite the generated tables, and build the site into site/
 	@sh scripts/setup.sh docs
 	@$(BIN)/python -m scripts.make_docs
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 dist: dev  ## build what is published into dist/, install it elsewhere and try it
 	@$(BIN)/python -m scripts.check_release $(ARGS)

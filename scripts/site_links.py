@@ -129,12 +129,24 @@ def _content(path: str) -> str:
 
 
 def _notebook(notebook: dict[str, Any]) -> str:
-    """Its words and its code, without what it printed."""
-    cells = []
+    """Its words, its code and what that showed."""
+    parts = []
     for cell in notebook["cells"]:
         text = "".join(cell["source"])
-        cells.append(text if cell["cell_type"] == "markdown" else f"```python\n{text}\n```")
-    return "\n\n".join(cells) + "\n"
+        parts.append(text if cell["cell_type"] == "markdown" else f"```python\n{text}\n```")
+        parts += [_output(output) for output in cell.get("outputs", [])]
+    return "\n\n".join(parts) + "\n"
+
+
+def _output(output: dict[str, Any]) -> str:
+    """The richest form of what a cell showed."""
+    forms = output.get("data") or {"text/plain": output["text"]}
+    forms = {kind: "".join(text) for kind, text in forms.items()}
+    if "image/png" in forms:
+        return f'<img alt="figure" src="data:image/png;base64,{forms["image/png"].strip()}">'
+    if "text/html" in forms:
+        return f"<div>{forms['text/html']}</div>"
+    return forms.get("text/markdown") or f"```text\n{forms['text/plain'].rstrip()}\n```"
 
 
 def _target(link: str, path: str) -> str:

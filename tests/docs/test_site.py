@@ -5,9 +5,10 @@ import json
 import pytest
 import yaml
 
-from scripts.site_links import ROOT, barred, filled, outside, place, relinked
+from scripts.site_links import ROOT, _content, barred, filled, outside, place, relinked
 
 CONFIG = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 SITE = yaml.safe_load(CONFIG)
 
 
@@ -55,6 +56,21 @@ def test_a_link_is_led_to_its_page(path: str, link: str, led: str) -> None:
 def test_bars_of_code_in_tables_lose_their_backslash_and_no_others_do() -> None:
     assert barred(r"| `int \| None` | a \| b |") == r"| `int | None` | a \| b |"
     assert barred(r"not in a table: `a \| b`") == r"not in a table: `a \| b`"
+
+
+def test_a_notebook_is_shown_with_its_outputs() -> None:
+    page = _content("examples/notebooks/cookbook.ipynb")
+    assert "# Cookbook" in page
+    assert "```python\nfrom mistralrs_mlx import" in page
+    assert "<div><div" in page  # answers
+    assert page.count('<img alt="figure" src="data:image/png;base64,') >= 2
+
+
+def test_the_site_is_built_so_that_warnings_stop_it() -> None:
+    """mkdocs counts no warnings that `--quiet` keeps from being shown."""
+    made = next(line for line in MAKEFILE.splitlines() if "mkdocs build" in line)
+    assert "--strict" in made
+    assert "--quiet" not in made
 
 
 def test_what_is_linked_outside_docs_gets_a_page() -> None:
