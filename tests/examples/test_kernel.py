@@ -20,13 +20,24 @@ import mistralrs_mlx.runtime.bars as bars
 from mistralrs_mlx import ChatCompletionRequest, Runner, Which
 bars.PATIENCE = 0.0
 which = Which.Plain({model!r})
-def ask(**options):
+def request(**options):
     options = {{"temperature": 0, "max_tokens": 4, **options}}
-    request = ChatCompletionRequest(model="default", messages="Hello", **options)
-    return runner.send_chat_completion_request(request)
+    return ChatCompletionRequest(model="default", messages="Hello", **options)
+def ask(**options):
+    return runner.send_chat_completion_request(request(**options))
+def busy():
+    from mistralrs_mlx.engine.worker import worker
+    return worker().call(lambda: any(each.busy for each in worker()._engines))
 """
 MAKE = "runner = Runner(which)\nok = ask()"
-ENDLESS = "for _ in ask(stream=True, max_tokens=1_000_000, ignore_eos=True): print('x', flush=True)"
+LONG = "max_tokens=1_000_000, ignore_eos=True"
+ENDLESS = [
+    f"for _ in ask(stream=True, {LONG}): print('x', flush=True)",
+    f"with ask(stream=True, {LONG}) as stream:\n for _ in stream: print('x', flush=True)",
+    f"print('x', flush=True)\nask({LONG})",
+    f"print('x', flush=True)\nawait runner.chat(request({LONG}))",
+    f"async for _ in await runner.chat(request(stream=True, {LONG})): print('x', flush=True)",
+]
 HELD = "mx.get_active_memory()"
 WEIGHTS = 400_000  # bytes of the tiny model, at least
 
@@ -61,7 +72,8 @@ class Kernel:
 
     def value(self, code: str) -> Any:
         """What a cell's last line is worth."""
-        return json.loads(self.run(f"print(json.dumps({code}))")[-1]["text"])
+        printed = self.run(f"print(json.dumps({code}))")
+        return json.loads("".join(each["text"] for each in printed))
 
 
 @pytest.fixture(scope="module")
@@ -97,9 +109,11 @@ def test_making_the_runner_again_frees_the_one_before(kernel: Kernel) -> None:
     assert kernel.value(HELD) < before + WEIGHTS / 2
 
 
-def test_the_stop_button_ends_a_stream_and_not_the_runner(kernel: Kernel) -> None:
-    assert kernel.run(ENDLESS, stop_at="x")[-1]["ename"] == "KeyboardInterrupt"
+@pytest.mark.parametrize("code", ENDLESS, ids=["stream", "with", "whole", "await", "async for"])
+def test_the_stop_button_ends_an_answer_and_not_the_runner(code: str, kernel: Kernel) -> None:
+    assert kernel.run(code, stop_at="x")[-1]["ename"] in ("KeyboardInterrupt", "CancelledError")
     assert kernel.value("ask().usage.completion_tokens") == 4
+    assert kernel.value("busy()") is False
 
 
 def test_close_frees_what_outputs_and_a_traceback_hold(kernel: Kernel) -> None:
