@@ -2,6 +2,8 @@
 
 import contextlib
 import io
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from mistralrs_mlx import Runner, Which
 from mistralrs_mlx.runtime.bars import Bar, Notebook, Terminal, seen_bar
 from mistralrs_mlx.runtime.progress import telling
 from tests.runtime.asking import chat
+from tests.tidy.source import ROOT
 
 
 class Clock:
@@ -143,3 +146,14 @@ def test_no_bar_is_looked_for_where_progress_says_otherwise(
 def test_progress_of_another_type_is_refused(progress: Any) -> None:
     with pytest.raises(TypeError, match="must be a function, False or None"):
         Runner(Which.Plain(model_id="nowhere"), progress=progress)
+
+
+def test_what_draws_is_not_imported_where_nothing_is_drawn(tiny_llama: Path) -> None:
+    code = (
+        "import sys, mistralrs_mlx as m\n"
+        "m.Runner(m.Which.Plain(sys.argv[1])).close()\n"
+        "print([name for name in ('IPython', 'rich') if name in sys.modules])"
+    )
+    command = [sys.executable, "-c", code, str(tiny_llama)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
