@@ -45,6 +45,7 @@ class Break:
 
 
 GOLDEN, ROWS = "tests/models/test_golden.py", "tests/engine"
+LEAVING = "tests/runtime/test_roster.py tests/runtime/test_least_used.py"
 BREAKS = [
     Break(
         "a rope that forgets the offset",
@@ -255,6 +256,76 @@ BREAKS = [
         "if refusal is None:",
         "if True:",
         "tests/server/test_limits.py tests/server/test_routes.py",
+    ),
+    Break(
+        "eviction takes the model that was used last",
+        "runtime/vacating.py",
+        "sorted(others, key=Entry.in_use)",
+        "sorted(others, key=Entry.in_use, reverse=True)",
+        LEAVING,
+    ),
+    Break(
+        "eviction unloads a model whose answers run",
+        "runtime/entry.py",
+        "host.await_rest()",
+        "pass",
+        LEAVING,
+    ),
+    Break(
+        "eviction unloads a model that a request has just found",
+        "runtime/entry.py",
+        "self._changed.wait_for(lambda: not self._users)",
+        "pass",
+        LEAVING,
+    ),
+    Break(
+        "eviction waits behind all who come later",
+        "runtime/entry.py",
+        "not self.loading and not self._pauses",
+        "not self.loading",
+        LEAVING,
+    ),
+    Break(
+        "eviction unloads models though that is not enough",
+        "runtime/vacating.py",
+        "return [] if missing > 0 else chosen",
+        "return chosen",
+        LEAVING,
+    ),
+    Break(
+        "eviction leaves no room to answer",
+        "runtime/roster.py",
+        "if missing := host.lacking:",
+        "if missing := 0:",
+        LEAVING,
+    ),
+    Break(
+        "a load lets go of its turn before its model is there",
+        "runtime/roster.py",
+        "until.enter_context(self._turns)",
+        "pass",
+        LEAVING,
+    ),
+    Break(
+        "weights are put where running answers still have caches",
+        "engine/memory.py",
+        "if want > self._hard():",
+        "if False:",
+        LEAVING,
+    ),
+    Break(
+        "quantizing anew cuts running answers off",
+        "runtime/roster.py",
+        "(entry), self._turns, entry.paused():",
+        "(entry), self._turns:",
+        "tests/runtime/test_re_isq.py",
+    ),
+    Break(
+        "a type that could not be loaded stays",
+        "runtime/roster.py",
+        "with self._unloaded_if_it_fails(entry), self._turns, ",
+        "entry.opening = opening\n        with self._unloaded_if_it_fails(entry), self._turns, ",
+        "tests/runtime/test_re_isq.py",
     ),
 ]
 

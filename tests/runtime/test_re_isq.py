@@ -75,7 +75,7 @@ def test_running_answers_end_first_and_new_ones_wait(runner: Runner, tiny_llama:
     with ThreadPoolExecutor(8) as pool:
         change = pool.submit(runner.send_re_isq, "8")
         while not runner._roster.entry(None).loading:
-            pass
+            assert not change.done()
         later = [pool.submit(ask, runner, **LONG) for _ in range(4)]
         chunks += list(stream)
         change.result(60)
