@@ -189,7 +189,7 @@ def race(
 def table(found: dict[int, dict[str, list[Measured]]]) -> str:
     """Markdown: what each server did, and how ours compares within a round."""
     lines = [
-        "| clients | server | tokens/s | first token, s | ours: tokens/s | ours: first token |",
+        "| clients | server | tokens/s | first token, s | ours faster | ours sooner |",
         "|--:|---|--:|--:|--:|--:|",
     ]
     for count, servers in found.items():
@@ -204,7 +204,7 @@ def table(found: dict[int, dict[str, list[Measured]]]) -> str:
 
 
 def _ratio(ratios: list[float]) -> str:
-    return f"{median(ratios):.2f} times ({min(ratios):.2f} to {max(ratios):.2f})"
+    return f"{median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f})"
 
 
 def main() -> None:
