@@ -14,11 +14,13 @@ from mistralrs_mlx import (
     CompletionRequest,
     EmbeddingArchitecture,
     EmbeddingRequest,
+    ModelDetails,
     MultimodalArchitecture,
     Runner,
     WebSearchOptions,
     Which,
 )
+from mistralrs_mlx import errors as every_error
 from mistralrs_mlx.api import responses
 from mistralrs_mlx.api.wire import WireEnum, members
 from mistralrs_mlx.models.registry import TABLE
@@ -56,7 +58,9 @@ def fragments() -> dict[str, str]:
         "model methods": _methods(models=True),
         "unbuilt methods": ", ".join(f"`{name}`" for name in _public(UnbuiltMethods)),
         **{f"request {kind.__name__}": _parameters(kind, "Request") for kind in REQUESTS},
-        "responses": "\n".join(_response(name) for name in responses.__all__),
+        "responses": "\n".join(_record(getattr(responses, name)) for name in responses.__all__),
+        "model details": _record(ModelDetails),
+        "errors": _errors(),
         "names": ", ".join(f"`{name}`" for name in sorted(mistralrs_mlx.__all__)),
     }
 
@@ -155,15 +159,25 @@ def _signature(method: Callable[..., Any]) -> str:
     return f"({', '.join(parts)})"
 
 
-def _response(name: str) -> str:
-    kind = getattr(responses, name)
+def _record(kind: type) -> str:
     rows = [
         f"| `{each.name}` | {_type(each.annotation)} |"
         for each in inspect.signature(kind).parameters.values()
     ]
     return "\n".join(
-        [f"### `{name}`", "", _told(kind), "", "| field | type |", "|---|---|", *rows, ""]
+        [f"### `{kind.__name__}`", "", _told(kind), "", "| field | type |", "|---|---|", *rows, ""]
     )
+
+
+def _errors() -> str:
+    """Those that can be imported from the package, with what each is as well."""
+    rows = ["| error | is also | when |", "|---|---|---|"]
+    for name in every_error.__all__:
+        if name in mistralrs_mlx.__all__:
+            kind = getattr(every_error, name)
+            parents = ", ".join(f"`{each.__name__}`" for each in kind.__bases__)
+            rows.append(f"| `{name}` | {parents} | {_told(kind).splitlines()[0]} |")
+    return "\n".join(rows)
 
 
 def _told(documented: Any) -> str:
