@@ -121,9 +121,9 @@ def defined(source: Source) -> set[str]:
 
 
 def top_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """The statements of a module, those under its `if`s included."""
+    """The statements of a module, those under its `if`s and `try`s included."""
     for node in body:
-        if isinstance(node, ast.If):
+        if isinstance(node, ast.If | ast.Try):
             yield from top_level(node.body + node.orelse)
         else:
             yield node
