@@ -32,18 +32,21 @@ import mistralrs_mlx
 
 
 def made_runner():
-    runner = mistralrs_mlx.Runner(mistralrs_mlx.Which.Plain(sys.argv[1]))
+    return mistralrs_mlx.Runner(mistralrs_mlx.Which.Plain(sys.argv[1]))
+
+
+def held_after_an_answer():
+    gc.collect()  # and what is let go of then is freed before the answer
     request = mistralrs_mlx.CompletionRequest(model="default", prompt="a", max_tokens=2)
     assert runner.send_completion_request(request).choices
-    return runner
+    return mx.get_active_memory()
 
 
 runner = made_runner()
-first = mx.get_active_memory()
+first = held_after_an_answer()
 {reload}
 runner = made_runner()
-gc.collect()
-second = mx.get_active_memory()
+second = held_after_an_answer()
 runner.close()
 threads = [each.name for each in threading.enumerate()]
 print(json.dumps([threads.count("mlx"), second - first, mx.get_active_memory()]))
