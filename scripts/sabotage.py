@@ -294,9 +294,9 @@ BREAKS = [
     ),
     Break(
         "eviction leaves no room to answer",
-        "runtime/roster.py",
-        "if missing := host.lacking:",
-        "if missing := 0:",
+        "engine/memory.py",
+        "if (missing := want + row - room) > 0:",
+        "if (missing := want - room) > 0:",
         LEAVING,
     ),
     Break(

@@ -66,10 +66,6 @@ class Admission:
             extra = 2 * 4 * tokens * self._memory.vocab_size  # in float32, as parts and as a whole
             self._memory.check_aside(self._fresh(1, tokens), columns=tokens, extra=extra)
 
-    def lacking(self) -> int:
-        """Bytes that are missing for the smallest row, if all other models were at rest."""
-        return 0 if self._memory is None else self._memory.lacking(self._fresh(1, 1))
-
     def rest(self) -> None:
         """No rows are left."""
         self._granted = None

@@ -127,11 +127,6 @@ class Engine:
         self._closed = error
         del self._model, self._rows, self._prefill, self._drafter, self._decode, self._admission
 
-    @property
-    def lacking(self) -> int:
-        """Bytes that are missing for a first row, if all other models were at rest."""
-        return 0 if self._closed is not None else self._admission.lacking()
-
     def logits(self, tokens: list[int]) -> mx.array:
         """Logits of a whole prompt, (L, V), in a cache of its own."""
         model = self.model

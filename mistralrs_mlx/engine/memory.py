@@ -81,9 +81,12 @@ class Ledger:
 class Budget:
     """What one model may hold, and what it does hold."""
 
-    def __init__(self, goal: Goal, ledger: Ledger) -> None:
-        """Models that were given the same goal, not an equal one, share its amount."""
-        self.goal = goal
+    def __init__(self, goal: Goal, ledger: Ledger, row: int = 0) -> None:
+        """Models that were given the same goal, not an equal one, share its amount.
+
+        `row` is what caches of the smallest row take, if that is known already.
+        """
+        self.goal, self.row = goal, row
         self.weights = 0
         self.arenas = 0  # bytes that live caches have, or are going to have
         self.kept_lately = 0  # bytes, as of when rows began or ended; for other threads
@@ -113,11 +116,16 @@ class Budget:
     def check_weights(self, nbytes: int) -> None:
         """Raise unless so many bytes of further weights fit. Nothing has been read yet.
 
-        What is kept of earlier sequences is given up for them. Running rows are not: while they
-        are in the way the error says that nothing is missing.
+        If it would do for peers to leave, there must be room to answer as well. What is kept of
+        earlier sequences is given up. Running rows are not: while they are in the way the error
+        says that nothing is missing.
         """
-        want = self.weights + nbytes
-        if (missing := want - self._hard(bare=True)) > 0:
+        want, room = self.weights + nbytes, self._hard(bare=True)
+        peers = [each for each in self._ledger.others(self) if each.goal is self.goal]
+        row = max([self.row, *(each.row for each in peers)])
+        if want + row > room + _sum(peers, bare=True):
+            row = 0
+        if (missing := want + row - room) > 0:
             raise self._weights_refused(nbytes, missing)
         self._give_up(lambda: want - self._hard())
         if want > self._hard():
@@ -127,13 +135,11 @@ class Budget:
         """Bytes of weights that would still fit."""
         return max(0, self._hard() - self.weights)
 
-    def lacking(self, smallest: Extent) -> int:
-        """Bytes that are missing for the smallest row, if all others were at rest."""
-        return max(0, self.weights + self.want(smallest, 1, 1) - self._hard(bare=True))
-
     def learn(self, model: LanguageModel, caches: Caches, spare: Spare | None = None) -> None:
         """Find out what the caches of the model will take; fresh ones are needed for that."""
+        smallest = caches.extent(1, 1)
         self._forecast = self._learned(model, caches)
+        self.row = self.want(smallest, 1, 1)
         self._spare = spare
         if spare is not None:
             self._spare_limit = spare.limit
@@ -196,8 +202,9 @@ class Budget:
 
     def _weights_refused(self, nbytes: int, missing: int) -> NoRoomForWeights:
         left = max(0, self._hard(bare=missing > 0) - self.weights)
+        taken = f"the weights take {_size(nbytes)}" if nbytes else f"answers take {_size(self.row)}"
         return NoRoomForWeights(
-            f"the weights take {_size(nbytes)}, and {_size(left)} are left for them "
+            f"{taken}, and {_size(left)} are left for them "
             f"({self._explained()}). Quantize them, as with "
             'in_situ_quant="Q4K", take a smaller model, unload another one, or raise '
             "memory_goal",

@@ -55,11 +55,6 @@ class EmbeddingHost:
         """Never: whoever has vectors made stays until they are there."""
         return False
 
-    @property
-    def lacking(self) -> int:
-        """It has no caches that would need memory."""
-        return 0
-
     def await_rest(self) -> None:
         """At once, as it is never busy."""
 

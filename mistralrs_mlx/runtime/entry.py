@@ -55,7 +55,7 @@ class Entry:
 
     def put(self, host: AnyHost, opening: Opening) -> None:
         """It has been loaded, in this way."""
-        self.host, self.facts, self.opening = host, host.facts, opening
+        self.host, self.facts, self.opening = host, host.facts, opening.knowing(host)
         self.loading = False
         self._used = time.monotonic()
 

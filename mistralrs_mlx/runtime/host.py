@@ -122,11 +122,6 @@ class Host:
         """When its last answer ended."""
         return self.engine.rested
 
-    @property
-    def lacking(self) -> int:
-        """Bytes that are missing for it to answer at all, if others were at rest."""
-        return worker().call(lambda: self.engine.lacking)
-
     def await_rest(self) -> None:
         """Return once all that was asked is answered."""
         worker().await_rest(self.engine)

@@ -86,6 +86,7 @@ class Opening:
     drafting: Drafting = Drafting()  # noqa: RUF009 (frozen)
     told: Telling = Telling(None)  # noqa: RUF009 (of no load yet)
     place: Place = _at_once
+    row: int = 0  # bytes that caches take at least, known from the last load
 
     @property
     def model_id(self) -> str:
@@ -99,6 +100,10 @@ class Opening:
         """
         with telling(self.progress) as told:
             return replace(self, told=told, place=place)._opened(_built(self.which))
+
+    def knowing(self, host: AnyHost) -> "Opening":
+        """The same, with what has been learned by it."""
+        return replace(self, row=host.memory.row)
 
     def _opened(self, which: WhichText | WhichEmbedding) -> AnyHost:
         return self._embedding(which) if isinstance(which, WhichEmbedding) else self._text(which)
@@ -179,7 +184,7 @@ class Opening:
         """What is started, with the memory that it takes; none if it fails."""
 
         def counted() -> tuple[Loaded, Budget]:
-            memory = Budget(self.memory, ledger())
+            memory = Budget(self.memory, ledger(), self.row)
             try:
                 return start(memory), memory
             except BaseException as error:
@@ -208,6 +213,7 @@ class Opening:
             reading=_reading(which, loaded.model),
             compiled=_compiles(loaded.model),
         )
+        memory.check_weights(0)  # now that it is known how much room an answer needs
         self.told.check()
         worker().attach(engine)
         return loaded, engine

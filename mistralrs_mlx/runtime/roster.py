@@ -6,6 +6,9 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from typing import TypeVar
 
+import mlx.core as mx
+
+from mistralrs_mlx.engine.worker import worker
 from mistralrs_mlx.errors import InsufficientMemory, RequestError, UnknownModel
 
 from .embedding import AnyHost
@@ -125,8 +128,11 @@ class Roster:
             del self._entries[entry.name]
             if self._default == entry.name:
                 self._default = next(iter(self._entries))
+            # At once: who looks for room must find its memory, or that it is coming back.
+            released = entry.release(f"model `{entry.name}` was removed while it answered")
             self._changed.notify_all()
-        entry.unload(f"model `{entry.name}` was removed while it answered")
+        if released:
+            worker().call(mx.clear_cache)
 
     def close(self) -> None:
         """Free all models."""
@@ -184,12 +190,6 @@ class Roster:
         """
         with ExitStack() as until:
             host = opening(lambda start: self._placed(start, entry, until))
-            try:
-                if missing := host.lacking:  # there is room for its weights, and none to answer
-                    self._vacating.make_room(missing, entry, until)
-            except BaseException:
-                host.close("the load was interrupted")
-                raise
             with self._changed:
                 entry.put(host, opening)
                 if join:
@@ -203,12 +203,17 @@ class Roster:
     def _placed(self, start: Callable[[], T], entry: Entry, until: ExitStack) -> T:
         """What is started once there is room for it: in turn, and after others have left."""
         until.enter_context(self._turns)
+        in_vain = False  # whether nobody could leave; what was in the way may have gone by itself
         while True:
             try:
                 return start()
             except InsufficientMemory as error:
-                if not self._vacating.make_room(error.missing, entry, until):
+                left = error.missing > 0 and self._vacating.make_room(error.missing, entry)
+                if in_vain and not left:
                     raise
+                in_vain = not left
+                if not error.missing:
+                    self._vacating.quiet(entry, until)
 
     def _loaded(self) -> list[Entry]:
         with self._changed:

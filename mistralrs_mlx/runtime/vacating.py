@@ -22,19 +22,17 @@ class Vacating:
         """`loaded` gives the models that are in memory."""
         self._loaded = loaded
 
-    def make_room(self, missing: int, beside: Entry, until: ExitStack) -> bool:
-        """Free so many bytes; False, and nothing is unloaded, if that is not possible.
+    def make_room(self, missing: int, beside: Entry) -> bool:
+        """Free so many bytes; False, and nothing is unloaded, if that is not possible."""
+        return _unload(_enough(self._others(beside), missing))
 
-        With nothing missing, running answers are all that is in the way: they are waited for, and
-        no others begin before `until` is closed.
-        """
-        others = [each for each in self._loaded() if each is not beside]
-        if missing > 0:
-            return _unload(_enough(others, missing))
-        running = [each for each in others if each.in_use()[0]]
-        for each in running:
+    def quiet(self, beside: Entry, until: ExitStack) -> None:
+        """Wait until the others have answered all; they begin nothing before `until` is closed."""
+        for each in self._others(beside):
             until.enter_context(each.paused())
-        return bool(running)
+
+    def _others(self, beside: Entry) -> list[Entry]:
+        return [each for each in self._loaded() if each is not beside]
 
 
 def _enough(others: list[Entry], missing: int) -> list[Entry]:

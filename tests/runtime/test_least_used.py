@@ -1,5 +1,6 @@
 """Models that have gone unused longest leave for those that are asked and have no room."""
 
+import random
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mistralrs_mlx import InsufficientMemory, Runner
+from mistralrs_mlx import InsufficientMemory, ModelUnloaded, Runner
 from mistralrs_mlx.engine.memory import Ledger, ledger
 from mistralrs_mlx.engine.worker import worker
 from tests.runtime.managed import ONE, TWO, WEIGHTS, ask, pair, plain, said
@@ -188,3 +189,38 @@ def test_a_load_that_is_interrupted_while_it_waits_leaves_all_as_it_was(
                 ask(runner, "a")
         assert unloaded(runner) == ["a"]
         assert said(ask(runner, "b")) == said(ask(runner, "a"))
+
+
+def mixed(runner: Runner, seed: int) -> list[str]:
+    """All that can be done to models, in any order; the errors that are no clear ones."""
+    draw, wrong = random.Random(seed), []
+    for _ in range(12):
+        name = draw.choice("ab")
+        deed = draw.choice(
+            [
+                lambda: ask(runner, name, max_tokens=draw.randrange(1, 40)),  # noqa: B023
+                lambda: next(ask(runner, name, stream=True)),  # noqa: B023
+                lambda: runner.unload_model(name),  # noqa: B023
+                lambda: runner.send_re_isq(draw.choice("48"), name),  # noqa: B023
+                lambda: runner.model_details(name),  # noqa: B023
+            ]
+        )
+        try:
+            deed()
+        except ModelUnloaded:
+            pass
+        except Exception as error:
+            wrong.append(repr(error))
+    return wrong
+
+
+def test_after_mixed_use_from_many_threads_nothing_is_held_or_waited_for(tiny_llama: Path) -> None:
+    with Runner(plain(tiny_llama), in_situ_quant="4", memory_goal="300KiB") as runner:
+        for name in "ab":
+            runner.add_model(plain(tiny_llama), name, in_situ_quant="4")
+        with ThreadPoolExecutor(6) as pool:
+            done = [pool.submit(mixed, runner, seed) for seed in range(6)]
+            assert [each.result(SECONDS) for each in done] == [[]] * 6
+        for entry in runner._roster._all():
+            assert (entry._users, entry._pauses, entry.loading) == (0, 0, False)
+        assert all(said(ask(runner, name)) for name in "ab")

@@ -15,7 +15,7 @@ class Fake:
 
     facts = None
     busy = False
-    lacking, rested = 0, 0.0
+    rested = 0.0
     memory = SimpleNamespace(weights=10)
 
     def __init__(self) -> None:
@@ -35,6 +35,9 @@ class Shelf:
     """Opens fakes."""
 
     model_id = "aside"
+
+    def knowing(self, _: Fake) -> "Shelf":
+        return self
 
     def __call__(self, place: Callable[[Callable[[], Fake]], Fake]) -> Fake:
         return place(Fake)
@@ -164,14 +167,15 @@ def test_whoever_waits_for_a_load_that_fails_tries_itself(roster: Roster) -> Non
     roster.unload("a")
     tried: list[int] = []
 
-    def fail_once(place: Callable[[Callable[[], Fake]], Fake]) -> Fake:
-        tried.append(1)
-        if len(tried) == 1:
-            wait([pool.submit(tried.append, 0)], timeout=1)
-            raise RequestError("no such file")
-        return place(Fake)
+    class FailsOnce(Shelf):
+        def __call__(self, place: Callable[[Callable[[], Fake]], Fake]) -> Fake:
+            tried.append(1)
+            if len(tried) == 1:
+                wait([pool.submit(tried.append, 0)], timeout=1)
+                raise RequestError("no such file")
+            return place(Fake)
 
-    entry.opening = fail_once
+    entry.opening = FailsOnce()
     with ThreadPoolExecutor(4) as pool:
         asked = [pool.submit(roster.host, "a") for _ in range(3)]
         errors = [each.exception(10) for each in asked]
