@@ -69,7 +69,8 @@ class Roster:
 
     @default.setter
     def default(self, model_id: str) -> None:
-        self._default = self.resolve(model_id)
+        with self._changed:
+            self._default = self.resolve(model_id)
 
     def resolve(self, model_id: str | None) -> str:
         """The id that `None`, `"default"` or an id stands for."""
@@ -135,8 +136,10 @@ class Roster:
             worker().call(mx.clear_cache)
 
     def close(self) -> None:
-        """Free all models."""
+        """Free all models, those as well that are just being loaded."""
         for entry in self._all():
+            with self._changed:
+                self._changed.wait_for(lambda entry=entry: not entry.loading)  # type: ignore[misc]
             entry.unload(_closed(entry))
 
     def release(self) -> None:
