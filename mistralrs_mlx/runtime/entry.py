@@ -14,7 +14,7 @@ from .embedding import AnyHost
 from .facts import Facts
 from .opening import Opening
 
-__all__ = ["Entry"]
+__all__ = ["Entry", "await_memory"]
 
 Status = Literal["loaded", "unloaded", "reloading"]
 
@@ -103,7 +103,7 @@ class Entry:
     def unload(self, reason: str) -> None:
         """Give the memory back, and wait until that has happened."""
         if self.release(reason):
-            worker().call(mx.clear_cache)
+            await_memory()
 
     def release(self, reason: str) -> bool:
         """Give the memory back some time soon. False if there is none."""
@@ -114,3 +114,13 @@ class Entry:
             host.close(reason)  # sent before anybody may think that there is room
             self._changed.notify_all()
         return True
+
+
+def await_memory() -> None:
+    """Return once the system has the memory that was let go of."""
+    worker().call(_give_back)
+
+
+def _give_back() -> None:
+    mx.synchronize()  # a pass that was under way holds its arrays until it ends
+    mx.clear_cache()

@@ -6,13 +6,10 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from typing import TypeVar
 
-import mlx.core as mx
-
-from mistralrs_mlx.engine.worker import worker
 from mistralrs_mlx.errors import InsufficientMemory, RequestError, UnknownModel
 
 from .embedding import AnyHost
-from .entry import Entry
+from .entry import Entry, await_memory
 from .opening import Opening
 from .vacating import Vacating
 
@@ -133,7 +130,7 @@ class Roster:
             released = entry.release(f"model `{entry.name}` was removed while it answered")
             self._changed.notify_all()
         if released:
-            worker().call(mx.clear_cache)
+            await_memory()
 
     def close(self) -> None:
         """Free all models, those as well that are just being loaded."""
