@@ -11,7 +11,7 @@ import pytest
 from mistralrs_mlx import ChatCompletionRequest, Runner, Which
 from mistralrs_mlx.engine.decode import Decode
 from mistralrs_mlx.engine.verify import Verify
-from mistralrs_mlx.errors import ConfigError
+from mistralrs_mlx.errors import MistralRsMlxError
 from tests.tiny_checkpoint import write_tiny_llama
 
 from .asking import chat, complete, content
@@ -105,7 +105,7 @@ def test_a_grammar_holds_beside_rows_with_drafts(drafted: Runner) -> None:
 
 
 def refused(which: Which, **options: Any) -> str:
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(MistralRsMlxError) as caught:
         Runner(which=which, **options)
     return str(caught.value)
 
