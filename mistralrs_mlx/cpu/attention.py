@@ -9,6 +9,7 @@ from .exponential import exponential
 __all__ = ["attention"]
 
 BLOCK = 96  # queries
+MANY = 8192  # scores, from which quicker exponentials are worth more operations
 
 
 def attention(
@@ -20,9 +21,15 @@ def attention(
     scale: float,
     mask: mx.array | str | None = None,
     sinks: mx.array | None = None,
+    many: float = MANY,
 ) -> mx.array:
-    """What `mx.fast.scaled_dot_product_attention` computes; a causal pass block by block."""
-    if sinks is not None or q.dtype != mx.float32 or _weighs(mask):
+    """What `mx.fast.scaled_dot_product_attention` computes; a causal pass block by block.
+
+    Where there are not so `many` scores, other passes are left to it. How many there are depends on
+    the rows of a batch: those whose numbers must not depend on their company give infinity.
+    """
+    few = not isinstance(mask, str) and q.size // q.shape[-1] * k.shape[2] < many
+    if few or sinks is not None or q.dtype != mx.float32 or _weighs(mask):
         fast = mx.fast.scaled_dot_product_attention
         return fast(q, k, v, scale=scale, mask=mask, sinks=sinks)
     heads, length, columns = *q.shape[1:3], k.shape[2]

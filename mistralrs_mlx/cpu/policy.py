@@ -6,9 +6,11 @@ optimised BLAS. So weights become dense float32 while they fit, and stay packed 
 """
 
 import logging
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -54,9 +56,11 @@ class CpuPolicy:
 def prepare() -> None:
     """Make the backend ready, before the first model of a process."""
     apply_wish()
-    bind_openblas()
+    blas = bind_openblas()
     if mx.default_device().type == mx.cpu:
-        fused.rope, fused.attention, fused.sigmoid = rope, attention, sigmoid
+        fused.rope, fused.sigmoid = rope, sigmoid
+        # Reference BLAS computes a row alike in any company, and so must all else then.
+        fused.attention = attention if blas.optimised else partial(attention, many=math.inf)
 
 
 def choose_policy(parameters: int, room: int | None = None) -> CpuPolicy:

@@ -111,6 +111,7 @@ def test_attention_is_mlx_attention(
         "sinks": normal(6) if sinks else None,
     }
     expected = mx.fast.scaled_dot_product_attention(q, k, v, **given)
+    assert difference(attention(q, k, v, many=0, **given), expected) < 2e-6
     assert difference(attention(q, k, v, **given), expected) < 2e-6
 
 
