@@ -90,7 +90,7 @@ def test_special_tokens_come_before_all_others(tmp_path: Path) -> None:
     ids = made.encode("[INST]the[/INST]<SPECIAL_20></s>")
     assert ids == [1, 3, RESERVED + 256 + WORDS.index("the"), 4, 20, 2]
     assert made.special_ids == set(range(RESERVED))
-    assert (made.bos_token, made.eos_token, made.unk_token) == ("<s>", "</s>", "<unk>")
+    assert (made.bos_token, made.eos_token) == ("<s>", "</s>")
 
 
 def test_a_file_may_name_its_special_tokens(tmp_path: Path) -> None:
