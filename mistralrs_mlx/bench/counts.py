@@ -45,12 +45,13 @@ def count_decode(
     *,
     prompts: Sequence[Sequence[int]] = ((1, 2, 3),),
     params: SamplingParams | None = None,
+    compiled: bool = False,
 ) -> StepCounts:
     """Count a decode step of an engine that continues these prompts, greedily unless told.
 
     Prompts of unequal length make a ragged batch.
     """
-    engine = decoding(model, vocab_size, prompts=prompts, params=params)
+    engine = decoding(model, vocab_size, prompts=prompts, params=params, compiled=compiled)
     return watched(engine.step)  # the engine is not used again: its arrays cannot be evaluated
 
 

@@ -40,11 +40,11 @@ class Arenas:
     def put_arrays(self, arrays: Iterator[mx.array]) -> None:
         """Let other arrays be what `arrays` gave."""
         for leaf in self._leaves:
-            leaf.put_array(next(arrays))
+            leaf.buffer = next(arrays)
 
     def arrays(self) -> list[mx.array]:
         """What must be evaluated for this cache to stand on its own."""
-        return [array for leaf in self._leaves for array in leaf.arrays()]
+        return [leaf.buffer for leaf in self._leaves if leaf.buffer is not None]
 
     def take(self, row: int, columns: mx.array) -> tuple[mx.array, ...]:
         """Copies of some columns of a row as they are stored, (1, heads, columns, dims) each."""

@@ -1,6 +1,6 @@
 """The memory of a whole model for a changing set of rows."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import mlx.core as mx
 
@@ -38,6 +38,7 @@ class Caches:
         self.tracks = {window: Track(window, block, growth) for window in windows}
         self._block = block if any(window is not None for window in windows) else None
         self.slots = 0  # rows that the arenas hold, or will with the next pass
+        self._grown: Hashable = None  # what they have been made to hold
         self.lengths: list[int] = []  # tokens remembered, per row
         self.prompts: list[int] = []  # how long each row's prompt is going to be
         self._highs: list[int] = []  # the most tokens each row ever remembered
@@ -78,6 +79,16 @@ class Caches:
         for track in self.tracks.values():
             track.reserve(columns)
 
+    def grow(self) -> None:
+        """Make the arenas now what the next pass would make of them."""
+        planned = (self.slots, *(track.capacity for track in self.tracks.values()))
+        if planned == self._grown:
+            return
+        for layer in self.layers:
+            track = self.tracks.get(layer.window)
+            layer.grow(self.slots, 0 if track is None else track.capacity)
+        self._grown = planned
+
     def fit(self) -> bool:
         """Give back slots that are free, one layer after the other. False: there are none."""
         slots = 1
@@ -85,7 +96,7 @@ class Caches:
             slots *= 2
         if slots >= self.slots:
             return False
-        self.slots = slots
+        self.slots, self._grown = slots, None
         for layer in self.layers:
             layer.fit(slots)
         return True
@@ -97,11 +108,6 @@ class Caches:
             self.lengths[row] += 1
             self._highs[row] = max(self._highs[row], self.lengths[row])
         return before
-
-    def capacity(self, window: int | None) -> int:
-        """The columns that an arena of this window holds, or will with the next pass."""
-        track = self.tracks.get(window)
-        return 0 if track is None else track.capacity
 
     def add(self, prompt: int = 0) -> int:
         """Open a row whose prompt will have this many tokens, and return its index."""

@@ -1,7 +1,5 @@
 """Arenas of key or value columns, shaped (slots, heads, capacity, dims)."""
 
-from functools import cache
-
 import mlx.core as mx
 
 from .layout import Packing
@@ -14,7 +12,7 @@ class Columns:
     """One arena. It grows as the span asks; writing touches only the columns written."""
 
     def __init__(self) -> None:
-        self._buffer: mx.array | None = None
+        self.buffer: mx.array | None = None  # nothing has been written
 
     @property
     def leaves(self) -> "tuple[Columns, ...]":
@@ -22,62 +20,57 @@ class Columns:
 
     @property
     def nbytes(self) -> int:
-        return 0 if self._buffer is None else self._buffer.nbytes
+        return 0 if self.buffer is None else self.buffer.nbytes
 
     def write(self, new: mx.array, span: Span) -> mx.array:
         """Store (B, heads, L, dims), then return all visible columns of these rows."""
         buffer = self._fitting(new, span)
         if isinstance(span.target, slice):
             buffer[span.start : span.stop, :, span.target] = new
+        elif new.shape[0] == buffer.shape[0]:  # the same with fewer nodes for the host to build
+            along = span.along(new.shape[1], new.shape[3])
+            buffer = mx.put_along_axis(buffer, along, new, axis=2)
         else:
-            rows, columns = span.target
-            buffer[rows[:, None], _heads(new.shape[1]), columns[:, None]] = new
-        self._buffer = buffer
+            buffer[span.place(new.shape[1])] = new
+        self.buffer = buffer
         return buffer[span.start : span.stop, :, : span.visible]
 
     def copy(self, source: int, target: int) -> None:
         """Give row `target` the contents of row `source`."""
-        if self._buffer is None or source >= self._buffer.shape[0]:
+        if self.buffer is None or source >= self.buffer.shape[0]:
             return
-        self._buffer = self._resized(max(self._buffer.shape[0], target + 1), self._buffer.shape[2])
+        self.buffer = self._resized(max(self.buffer.shape[0], target + 1), self.buffer.shape[2])
         # A gather has its own memory; a slice would share the arena and make the update copy it.
-        row = mx.take(self._buffer, mx.array([source]), axis=0)
+        row = mx.take(self.buffer, mx.array([source]), axis=0)
         mx.eval(row)
-        self._buffer[target : target + 1] = row
+        self.buffer[target : target + 1] = row
 
     def fit(self, slots: int) -> None:
         """Give back the memory of all slots but the first ones."""
-        if self._buffer is not None and slots < self._buffer.shape[0]:
-            kept = mx.take(self._buffer, mx.arange(slots), axis=0)
+        if self.buffer is not None and slots < self.buffer.shape[0]:
+            kept = mx.take(self.buffer, mx.arange(slots), axis=0)
             mx.eval(kept)
-            self._buffer = kept
+            self.buffer = kept
 
     def take(self, row: int, columns: mx.array) -> mx.array:
         """A copy of some columns of a row, (1, heads, columns, dims)."""
-        assert self._buffer is not None
+        assert self.buffer is not None
         # Here, too, a slice would share the arena.
-        return mx.take(self._buffer[row : row + 1], columns, axis=2)
+        return mx.take(self.buffer[row : row + 1], columns, axis=2)
 
     def grow(self, slots: int, capacity: int) -> None:
         """Make room, if a pass has written here before."""
-        if self._buffer is not None:
-            self._buffer = self._resized(slots, capacity)
-
-    def put_array(self, array: mx.array) -> None:
-        """Let another array be the arena."""
-        self._buffer = array
-
-    def arrays(self) -> list[mx.array]:
-        return [] if self._buffer is None else [self._buffer]
+        if self.buffer is not None:
+            self.buffer = self._resized(slots, capacity)
 
     def _fitting(self, new: mx.array, span: Span) -> mx.array:
-        if self._buffer is None:
+        if self.buffer is None:
             heads, dims = new.shape[1], new.shape[3]
-            self._buffer = mx.zeros((span.slots, heads, span.capacity, dims), new.dtype)
+            self.buffer = mx.zeros((span.slots, heads, span.capacity, dims), new.dtype)
         return self._resized(span.slots, span.capacity)
 
     def _resized(self, slots: int, capacity: int) -> mx.array:
-        old = self._buffer
+        old = self.buffer
         assert old is not None
         if slots <= old.shape[0] and capacity <= old.shape[2]:
             return old
@@ -103,11 +96,3 @@ class QuantizedColumns:
         """Quantize and store, then return packed columns, scales and biases of these rows."""
         packed = mx.quantize(new, group_size=self.group_size, bits=self.bits)
         return tuple(leaf.write(x, span) for leaf, x in zip(self.leaves, packed, strict=True))
-
-
-@cache
-def _heads(count: int) -> mx.array:
-    """The heads of an arena as an index, (1, heads, 1): a slice would be one in every layer."""
-    heads = mx.arange(count, dtype=mx.uint32)[None, :, None]
-    mx.eval(heads)
-    return heads

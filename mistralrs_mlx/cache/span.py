@@ -5,7 +5,7 @@ capacity this is plain order; a windowed arena stops growing and becomes a ring.
 rotation, so attention does not mind the order: the mask compares positions.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, partial
 
 import mlx.core as mx
@@ -29,6 +29,32 @@ class Span:
     target: slice | Index  # of the new tokens: one slice of columns, or (B, 1) rows, (B, L) columns
     visible: int  # attention looks at this many leading columns
     mask: mx.array | str | None  # for `mx.fast.scaled_dot_product_attention`
+    _kept: dict[tuple[int, ...], tuple[mx.array, ...]] = field(default_factory=dict, compare=False)
+
+    def place(self, heads: int) -> tuple[mx.array, ...]:
+        """Rows, heads and columns of the new tokens, where they do not follow each other.
+
+        All are (B, heads, L): what must be broadcast would else be so in every layer.
+        """
+        if (heads,) not in self._kept:
+            rows, columns = self._index
+            each = (rows[:, None], _heads(heads), columns[:, None])
+            shape = (columns.shape[0], heads, columns.shape[1])
+            self._kept[heads,] = tuple(mx.broadcast_to(x, shape) for x in each)
+        return self._kept[heads,]
+
+    def along(self, heads: int, dims: int) -> mx.array:
+        """The columns alone, (B, heads, L, dims), for arenas that have no other rows."""
+        if (heads, dims) not in self._kept:
+            _, columns = self._index
+            shape = (columns.shape[0], heads, columns.shape[1], dims)
+            self._kept[heads, dims] = (mx.broadcast_to(columns[:, None, :, None], shape),)
+        return self._kept[heads, dims][0]
+
+    @property
+    def _index(self) -> Index:
+        assert not isinstance(self.target, slice)
+        return self.target
 
 
 class Track:
@@ -113,6 +139,14 @@ class Track:
         return _seen(
             columns, query, last, *(mx.array(n, mx.int32) for n in (self.capacity, window))
         )
+
+
+@cache
+def _heads(count: int) -> mx.array:
+    """The heads of an arena as an index, (1, heads, 1)."""
+    heads = mx.arange(count, dtype=mx.uint32)[None, :, None]
+    mx.eval(heads)
+    return heads
 
 
 @cache

@@ -22,8 +22,7 @@ class Traced:
         """Let the arenas grow to what one more token for the first `rows` rows needs."""
         self._caches, self._rows = caches, rows
         caches.reserve(max(caches.lengths[:rows]) + 1)
-        for layer in caches.layers:
-            layer.grow(caches.slots, caches.capacity(layer.window))
+        caches.grow()
 
     @property
     def shapes(self) -> Hashable:

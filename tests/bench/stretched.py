@@ -29,6 +29,7 @@ def counted(
     ragged: bool = False,
     window: int = 64,
     params: SamplingParams | None = None,
+    compiled: bool = False,
 ) -> StepCounts:
     """Count a step of a model that has its tiny configuration's layers so many times."""
     facts = BASE | TINY[architecture]
@@ -43,7 +44,7 @@ def counted(
         changes["mlp_only_layers"] = []
     model = packed(architecture, **changes, num_hidden_layers=layers * times)
     prompts = PROMPTS if ragged else PROMPTS[:1]
-    return count_decode(model, model.vocab_size, prompts=prompts, params=params)
+    return count_decode(model, model.vocab_size, prompts=prompts, params=params, compiled=compiled)
 
 
 def line(architecture: str, *, ragged: bool = False) -> tuple[float, float]:

@@ -73,8 +73,11 @@ def test_the_host_waits_once_in_a_step(ragged: bool) -> None:
     assert counted("LlamaForCausalLM", 1, ragged=ragged).waits == 1
 
 
-def test_a_layer_of_llama_has_twenty_nodes() -> None:
-    one, two = (counted("LlamaForCausalLM", times).primitives for times in (1, 2))
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_layer_of_llama_has_twenty_nodes(compiled: bool) -> None:
+    one, two = (
+        counted("LlamaForCausalLM", times, compiled=compiled).primitives for times in (1, 2)
+    )
     assert two - one <= 2 * 20
 
 
