@@ -127,8 +127,8 @@ BREAKS = [
     Break(
         "a copied row is another one",
         "cache/columns.py",
-        "mx.take(self._buffer, mx.array([source]), axis=0)",
-        "mx.take(self._buffer, mx.array([0]), axis=0)",
+        "mx.take(self.buffer, mx.array([source]), axis=0)",
+        "mx.take(self.buffer, mx.array([0]), axis=0)",
         f"tests/cache {ROWS}",
     ),
     Break(
