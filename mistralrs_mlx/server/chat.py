@@ -16,7 +16,7 @@ from .answers import ChatChunk, chat_answer, chat_choices, counts, fresh_id
 from .asking import chat_request
 from .bodies import ChatBody, StreamOptions
 from .body import body_of
-from .events import ALIVE, DONE, EventStream, event, paced
+from .events import EventStream, chunk_events, event, paced
 from .leaving import unless_gone
 from .metrics import Metrics
 from .replies import gate_of, json, metrics_of, model_of, runner_of, settings_of
@@ -84,21 +84,9 @@ class _Told:
     id: str = field(default_factory=lambda: fresh_id("chatcmpl"))
     begun: set[int] = field(default_factory=set)
 
-    async def events(self, chunks: Chunks) -> AsyncGenerator[bytes]:
-        """The first chunk, the others, and what a stream ends with."""
-        try:
-            yield ALIVE if self.first is None else self._event(self.first)
-            last = time.monotonic()
-            async for chunk in chunks:
-                if chunk is None:
-                    yield ALIVE
-                    continue
-                self.metrics.token_seconds.add(time.monotonic() - last)
-                last = time.monotonic()
-                yield self._event(chunk)
-            yield DONE
-        finally:
-            await chunks.aclose()
+    def events(self, chunks: Chunks) -> AsyncGenerator[bytes]:
+        """What the client is sent."""
+        return chunk_events(chunks, self.first, self._event, self.metrics)
 
     def _event(self, chunk: ChatCompletionChunkResponse) -> bytes:
         apart = None if self.options is None else self.options.include_usage

@@ -17,7 +17,7 @@ from .answers import CompletionAnswer, Counts, completion_answer, counts, fresh_
 from .asking import completion_requests
 from .bodies import CompletionBody, StreamOptions
 from .body import body_of
-from .events import ALIVE, DONE, EventStream, event, merged, paced
+from .events import EventStream, chunk_events, event, merged, paced
 from .leaving import unless_gone
 from .metrics import Metrics
 from .replies import gate_of, json, metrics_of, model_of, runner_of, settings_of
@@ -91,21 +91,9 @@ class _Told:
     id: str = field(default_factory=lambda: fresh_id("cmpl"))
     usages: list[Counts] = field(default_factory=list)  # of the prompts that are done
 
-    async def events(self, chunks: Chunks, first: Chunk | None) -> AsyncGenerator[bytes]:
-        """The first chunk, the others, and what a stream ends with."""
-        try:
-            yield ALIVE if first is None else self._event(*first)
-            last = time.monotonic()
-            async for chunk in chunks:
-                if chunk is None:
-                    yield ALIVE
-                    continue
-                self.metrics.token_seconds.add(time.monotonic() - last)
-                last = time.monotonic()
-                yield self._event(*chunk)
-            yield DONE
-        finally:
-            await chunks.aclose()
+    def events(self, chunks: Chunks, first: Chunk | None) -> AsyncGenerator[bytes]:
+        """What the client is sent."""
+        return chunk_events(chunks, first, lambda chunk: self._event(*chunk), self.metrics)
 
     def _event(self, prompt: int, chunk: CompletionChunkResponse) -> bytes:
         usage = self._usage(chunk)

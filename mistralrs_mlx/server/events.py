@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from typing import Any, TypeVar
@@ -12,8 +13,19 @@ from starlette.types import Receive, Scope, Send
 
 from .failure import Failure, envelope, failure_of
 from .leaving import departure
+from .metrics import Metrics
 
-__all__ = ["ALIVE", "DONE", "EventStream", "event", "failing", "merged", "named", "paced"]
+__all__ = [
+    "ALIVE",
+    "DONE",
+    "EventStream",
+    "chunk_events",
+    "event",
+    "failing",
+    "merged",
+    "named",
+    "paced",
+]
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +85,28 @@ async def merged(
             task.cancel()
         if coming:
             await asyncio.wait(coming)
+
+
+async def chunk_events(
+    chunks: AsyncGenerator[Item | None],
+    first: Item | None,
+    event_of: Callable[[Item], bytes],
+    metrics: Metrics,
+) -> AsyncGenerator[bytes]:
+    """The first chunk, the others, and what a stream of OpenAI's ends with."""
+    try:
+        yield ALIVE if first is None else event_of(first)
+        last = time.monotonic()
+        async for chunk in chunks:
+            if chunk is None:
+                yield ALIVE
+                continue
+            metrics.token_seconds.add(time.monotonic() - last)
+            last = time.monotonic()
+            yield event_of(chunk)
+        yield DONE
+    finally:
+        await chunks.aclose()
 
 
 class EventStream(Response):
