@@ -1,11 +1,13 @@
 """Mixtures of experts: a router picks a few of many feed-forward layers for every token.
 
 The experts' matrices are stacked, so that one product serves all of them. A pick is one expert for
-one row; a pass has `rows * chosen` of them.
+one row; a pass has `rows * chosen` of them. Products take each row as a matrix of one line, and so
+does all around them: to reshape costs the host as much as to compute.
 """
 
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from math import prod
 from typing import Self
 
 import mlx.core as mx
@@ -32,13 +34,13 @@ SORT_FROM = 64  # picks; from here on kernels gain more by walking through the e
 class Picks:
     """Which row goes to which expert. Sorted ones have their rows gathered beforehand."""
 
-    rows: mx.array | None  # (P,) indices of a layer's input; None: pick i is row i
-    experts: mx.array  # (P,)
+    rows: mx.array | None  # (...) indices of a layer's input; None: pick i is row i
+    experts: mx.array  # (...)
     sorted: bool = False
 
-    def hidden(self, chosen: int) -> Self:
+    def hidden(self) -> Self:
         """The same experts, each working on the row that it has made itself."""
-        rows = None if self.sorted else _rows(self.experts.size // chosen, chosen)[1]
+        rows = None if self.sorted else _rows(self.experts.shape)[1]
         return type(self)(rows=rows, experts=self.experts, sorted=self.sorted)
 
 
@@ -53,9 +55,9 @@ class SwitchLinear(nn.Module):
             self.bias = mx.zeros((experts, out_dims))
 
     def __call__(self, x: mx.array, picks: Picks) -> mx.array:
-        """(R, K) -> (P, N)"""
-        y = _gather_mm(x[:, None], self.weight.swapaxes(-1, -2), picks)[:, 0]
-        return y + self.bias[picks.experts] if "bias" in self else y
+        """Rows (..., 1, K) -> a line for each pick, (..., 1, N)"""
+        y = _gather_mm(x, self.weight.swapaxes(-1, -2), picks)
+        return y + self.bias[picks.experts][..., None, :] if "bias" in self else y
 
 
 class QuantizedSwitchLinear(nn.Module):
@@ -69,9 +71,9 @@ class QuantizedSwitchLinear(nn.Module):
     mode: str
 
     def __call__(self, x: mx.array, picks: Picks) -> mx.array:
-        """(R, K) -> (P, N)"""
+        """Rows (..., 1, K) -> a line for each pick, (..., 1, N)"""
         y = mx.gather_qmm(
-            mx.expand_dims(x, 1),
+            x,
             self["weight"],
             self["scales"],
             self.get("biases"),
@@ -83,8 +85,8 @@ class QuantizedSwitchLinear(nn.Module):
             mode=self.mode,
             sorted_indices=picks.sorted,
         )
-        y = mx.squeeze(y, 1).astype(x.dtype)  # scales may be finer than the input
-        return y + self["bias"][picks.experts] if "bias" in self else y
+        y = y.astype(x.dtype)  # scales may be finer than the input
+        return y + self["bias"][picks.experts][..., None, :] if "bias" in self else y
 
 
 class Experts(Fusing):
@@ -100,16 +102,12 @@ class Experts(Fusing):
         self.gated = gated
 
     def __call__(self, x: mx.array, weights: mx.array, chosen: mx.array) -> mx.array:
-        """Rows (R, D), weights and experts (R, chosen) -> (R, D)"""
-        rows, count = chosen.shape
+        """Rows (R, 1, D), weights and experts (R, chosen) -> (R, 1, D)"""
         if chosen.size < SORT_FROM:
-            picks = Picks(rows=_rows(rows, count)[0], experts=chosen.reshape(-1))
-            y = self._forward(x, picks, count)
+            y = self._forward(x, Picks(rows=_rows(chosen.shape)[0], experts=chosen))
         else:
-            order = mx.argsort(chosen.reshape(-1))
-            picks = Picks(rows=None, experts=chosen.reshape(-1)[order], sorted=True)
-            y = self._forward(x[order // count], picks, count)[mx.argsort(order)]
-        return _weighted(y.reshape(rows, count, -1), weights).sum(-2).astype(x.dtype)
+            y = self._in_order(x, chosen)
+        return _weighted(y, mx.expand_dims(weights, (-2, -1))).sum(1).astype(x.dtype)
 
     def fuse(self) -> None:
         joined = side_by_side([self.gate_proj, self.up_proj], axis=1)
@@ -117,12 +115,19 @@ class Experts(Fusing):
             self.gate_up_proj = joined
             del self.gate_proj, self.up_proj
 
-    def _forward(self, x: mx.array, picks: Picks, count: int) -> mx.array:
+    def _in_order(self, x: mx.array, chosen: mx.array) -> mx.array:
+        """Each pick's line, computed expert by expert: (R, chosen, 1, D)"""
+        order = mx.argsort(chosen.reshape(-1))
+        picks = Picks(rows=None, experts=chosen.reshape(-1)[order], sorted=True)
+        y = self._forward(x[order // chosen.shape[-1]], picks)[mx.argsort(order)]
+        return y.reshape(*chosen.shape, *y.shape[1:])
+
+    def _forward(self, x: mx.array, picks: Picks) -> mx.array:
         if "gate_up_proj" in self:
             gate, up = mx.split(self["gate_up_proj"](x, picks), 2, axis=-1)
         else:
             gate, up = self.gate_proj(x, picks), self.up_proj(x, picks)
-        y: mx.array = self["down_proj"](self.gated(gate, up), picks.hidden(count))
+        y: mx.array = self["down_proj"](self.gated(gate, up), picks.hidden())
         return y
 
 
@@ -137,25 +142,26 @@ class MoE(nn.Module):
             self.shared_experts = shared
 
     def __call__(self, x: mx.array) -> mx.array:
-        rows = x.reshape(-1, x.shape[-1])
-        weights, chosen = self["gate"](rows)
+        dims = x.shape[-1]
+        rows = x.reshape(x.size // dims, 1, dims)  # given as it is, one row a sequence is no change
+        weights, chosen = self["gate"](rows[:, 0])
         y: mx.array = self["experts"](rows, weights, chosen).reshape(x.shape)
         return y + self["shared_experts"](x) if "shared_experts" in self else y
 
 
 @lru_cache(maxsize=16)
-def _rows(rows: int, count: int) -> tuple[mx.array, mx.array]:
-    """The rows of all picks, in and out; computed once, where each layer would do it again."""
-    out = mx.arange(rows * count, dtype=mx.uint32)  # as kernels take indices
-    both = out // count, out
+def _rows(picks: tuple[int, ...]) -> tuple[mx.array, mx.array]:
+    """The rows of all picks (R, chosen), in and out: computed once, not again by each layer."""
+    out = mx.arange(prod(picks), dtype=mx.uint32).reshape(picks)  # as kernels take indices
+    both = out // picks[-1], out
     mx.eval(both)
     return both
 
 
 @partial(mx.compile, shapeless=True)
 def _weighted(y: mx.array, weights: mx.array) -> mx.array:
-    """(R, chosen, D), each times its weight (R, chosen), in float32"""
-    return y.astype(mx.float32) * weights[..., None]
+    """Each pick's line times its weight, in float32"""
+    return y.astype(mx.float32) * weights
 
 
 def _gather_mm(x: mx.array, weight: mx.array, picks: Picks) -> mx.array:

@@ -44,8 +44,8 @@ class SoftmaxRouter(nn.Module):
     def __call__(self, rows: mx.array) -> Routing:
         weight = self["weight"]
         product = rows.astype(weight.dtype) @ weight.T
-        logits, negated = _logits(product, [self["bias"]] if "bias" in self else [])
-        experts = _least(negated, self.chosen)
+        logits = _logits(product, [self["bias"]] if "bias" in self else [])
+        experts = best(logits, self.chosen)
         if self.normalize:
             return mx.softmax(mx.take_along_axis(logits, experts, axis=-1), axis=-1), experts
         return mx.take_along_axis(mx.softmax(logits, axis=-1), experts, axis=-1), experts
@@ -79,13 +79,12 @@ class SigmoidRouter(nn.Module):
 
     def __call__(self, rows: mx.array) -> Routing:
         product = rows.astype(mx.float32) @ self.weight.astype(mx.float32).T
-        scores, biased, negated = _scores(product, self.e_score_correction_bias)
+        scores, biased = _scores(product, self.e_score_correction_bias)
         if self.kept < self.groups:
             grouped = biased.reshape(len(rows), self.groups, -1)
             worth = mx.topk(grouped, 2, axis=-1).sum(-1)
-            experts = best(in_best_groups(biased, worth, self.kept, otherwise=-mx.inf), self.chosen)
-        else:
-            experts = _least(negated, self.chosen)
+            biased = in_best_groups(biased, worth, self.kept, otherwise=-mx.inf)
+        experts = best(biased, self.chosen)
         weights = mx.take_along_axis(scores, experts, axis=-1)
         if self.normalize:
             return _shares(weights, weights.sum(-1, keepdims=True), self._factor), experts
@@ -94,7 +93,9 @@ class SigmoidRouter(nn.Module):
 
 def best(scores: mx.array, count: int) -> mx.array:
     """The places of the `count` largest numbers along the last axis, in no certain order."""
-    return _least(-scores, count)
+    if count == scores.shape[-1]:
+        return mx.broadcast_to(mx.arange(count), scores.shape)
+    return mx.argpartition(scores, kth=-count, axis=-1)[..., -count:]
 
 
 def in_best_groups(scores: mx.array, worth: mx.array, kept: int, *, otherwise: float) -> mx.array:
@@ -105,26 +106,17 @@ def in_best_groups(scores: mx.array, worth: mx.array, kept: int, *, otherwise: f
     return mx.where(chosen.any(1)[..., None], grouped, otherwise).reshape(rows, -1)
 
 
-def _least(scores: mx.array, count: int) -> mx.array:
-    """The places of the `count` smallest numbers."""
-    if count == scores.shape[-1]:
-        return mx.broadcast_to(mx.arange(count), scores.shape)
-    return mx.argpartition(scores, kth=count - 1, axis=-1)[..., :count]
+@partial(mx.compile, shapeless=True)
+def _logits(product: mx.array, bias: list[mx.array]) -> mx.array:
+    """What a softmax router multiplied, in float32 and with its bias."""
+    return reduce(add, bias, product.astype(mx.float32))
 
 
 @partial(mx.compile, shapeless=True)
-def _logits(product: mx.array, bias: list[mx.array]) -> tuple[mx.array, mx.array]:
-    """What a softmax router multiplied, in float32 and with its bias; and the same negated."""
-    logits = reduce(add, bias, product.astype(mx.float32))
-    return logits, -logits
-
-
-@partial(mx.compile, shapeless=True)
-def _scores(product: mx.array, bias: mx.array) -> tuple[mx.array, mx.array, mx.array]:
-    """How much experts count, by what they are chosen, and that negated."""
+def _scores(product: mx.array, bias: mx.array) -> tuple[mx.array, mx.array]:
+    """How much experts count, and by what they are chosen."""
     scores = mx.sigmoid(product)
-    biased = scores + bias
-    return scores, biased, -biased
+    return scores, scores + bias
 
 
 @partial(mx.compile, shapeless=True)

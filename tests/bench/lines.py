@@ -7,8 +7,8 @@ make fractions; where the first layers have no experts, the rest is below zero.
 __all__ = ["LINES"]
 
 LINES: dict[str, tuple[float, float]] = {
-    "DeepseekV2ForCausalLM": (46, -16),
-    "DeepseekV3ForCausalLM": (48, -18),
+    "DeepseekV2ForCausalLM": (44, -14),
+    "DeepseekV3ForCausalLM": (46, -16),
     "Gemma2ForCausalLM": (18, 9),
     "Gemma3ForCausalLM": (18, 8),
     "GemmaForCausalLM": (13, 8),
@@ -20,9 +20,9 @@ LINES: dict[str, tuple[float, float]] = {
     "GraniteMoeForCausalLM": (21, 9),
     "GraniteMoeHybridForCausalLM": (44.67, 9),
     "HunYuanDenseV1ForCausalLM": (16, 7),
-    "HunYuanMoEV1ForCausalLM": (29, 7),
+    "HunYuanMoEV1ForCausalLM": (28, 7),
     "Lfm2ForCausalLM": (14.67, 7),
-    "Lfm2MoeForCausalLM": (28.67, -7),
+    "Lfm2MoeForCausalLM": (27.67, -6),
     "LlamaForCausalLM": (13, 7),
     "MistralForCausalLM": (13, 7),
     "MixtralForCausalLM": (21, 7),

@@ -112,10 +112,10 @@ def test_experts_that_are_stacked_already_are_taken_as_mlx_lm_names_them(
 def test_dense_experts_in_half_precision_work_on_every_backend(dtype: mx.Dtype) -> None:
     layer, picks = SwitchLinear(3, 8, 4), np.array([2, 0])
     layer.set_dtype(dtype)
-    x = mx.ones((2, 8), dtype)
+    x = mx.ones((2, 1, 8), dtype)
     y = layer(x, Picks(rows=mx.array([0, 1]), experts=mx.array(picks)))
     assert y.dtype == dtype
-    assert mx.allclose(y[0], layer.weight[2].astype(mx.float32).sum(-1), atol=2e-2)
+    assert mx.allclose(y[0, 0], layer.weight[2].astype(mx.float32).sum(-1), atol=2e-2)
 
 
 def test_routers_stay_in_float32_where_the_reference_has_them_so() -> None:
