@@ -1,6 +1,7 @@
 """What is checked when a request is sent, before the model is asked. Raises `RequestError`."""
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -64,8 +65,8 @@ def validate_tools(request: GenerationRequest) -> list[ToolSchema]:
     """The tools that the request offers, in its order."""
     given = request.tool_schemas or []
     tools = [tool_schema(one, f"tool_schemas[{index}]") for index, one in enumerate(given)]
-    names = [tool.name for tool in tools]
-    twice = next((name for name in names if names.count(name) > 1), None)
+    names = Counter(tool.name for tool in tools)
+    twice = next((name for name, count in names.items() if count > 1), None)
     if twice is not None:
         raise RequestError(f"tool_schemas: two tools are named {twice!r}; names must differ")
     return tools

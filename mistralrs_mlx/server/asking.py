@@ -39,6 +39,13 @@ NEUTRAL: Mapping[str, tuple[tuple[object, ...], str]] = {
     "function_call": ((), "it is out of date; use `tool_choice`"),
 }
 REMOTE = ("http://", "https://")
+MOST = {  # entries of lists whose every entry costs time, some at each token
+    "prompt": 256,
+    "tools": 1024,
+    "stop": 64,
+    "dry_sequence_breakers": 256,
+    "logit_bias": 1 << 20,  # more than any vocabulary has
+}
 U64 = 1 << 64
 
 
@@ -53,6 +60,7 @@ def made(make: Callable[..., Made], **fields: Any) -> Made:
 def chat_request(body: ChatBody, *, media_urls: bool = False) -> ChatCompletionRequest:
     """What the chat body asks for."""
     _refuse_neighbours(body)
+    _refuse_many("tools", body.tools)
     _check_media(body.messages, media_urls=media_urls)
     tools, choice = _tools(body)
     fields = _sampling(body) | _given(body, SAME_IN_CHATS) | _thinking(body)
@@ -76,6 +84,7 @@ def chat_request(body: ChatBody, *, media_urls: bool = False) -> ChatCompletionR
 def completion_requests(body: CompletionBody) -> list[CompletionRequest]:
     """What the completion body asks for: a request for each prompt."""
     _check_streaming(body)
+    _refuse_many("prompt", body.prompt)
     if body.logprobs is not None:
         raise refused("logprobs", "completions have none; chats do")
     best_of = body.best_of or 1
@@ -103,6 +112,8 @@ def refused(name: str, reason: str) -> Failure:
 
 
 def _sampling(body: Sampled) -> dict[str, Any]:
+    for name in ("stop", "dry_sequence_breakers", "logit_bias"):
+        _refuse_many(name, getattr(body, name))
     fields = _given(body, SAME) | _grammar(body)
     if body.n is not None:
         fields["n_choices"] = body.n
@@ -171,7 +182,7 @@ def _tools(body: ChatBody) -> tuple[list[dict[str, Any]] | None, Any]:
         return body.tools or None, None
     match choice.get("allowed_tools", choice):
         case {"mode": "auto" | "required" as mode, "tools": list(allowed)}:
-            names = [_name(tool) for tool in allowed]
+            names = {_name(tool) for tool in allowed}
             offered = [tool for tool in body.tools or [] if _name(tool) in names]
             return offered or None, mode
     raise Failure(
@@ -179,7 +190,7 @@ def _tools(body: ChatBody) -> tuple[list[dict[str, Any]] | None, Any]:
     )
 
 
-def _name(tool: object) -> object:
+def _name(tool: object) -> str:
     match tool:
         case {"function": {"name": str(name)}}:
             return name
@@ -230,6 +241,13 @@ def _check_streaming(body: Sampled) -> None:
         raise refused("stream_options", "it goes only with stream=true")
 
 
+def _refuse_many(name: str, given: object) -> None:
+    count = len(given) if isinstance(given, list | dict) else 0
+    if count > MOST[name]:
+        message = f"{name} has {count} entries; at most {MOST[name]} are taken"
+        raise Failure(400, message, parameter=name)
+
+
 def _check_media(messages: object, *, media_urls: bool) -> None:
     """Let through what a client brings along; a path would have us read our own files to it."""
     if not isinstance(messages, list):
@@ -243,7 +261,7 @@ def _check_media(messages: object, *, media_urls: bool) -> None:
 
 def _check_part(part: Mapping[str, Any], *, media_urls: bool) -> None:
     kind = part.get("type", "text")
-    if kind in ("text", "input_audio"):
+    if kind in ("text", "input_audio"):  # which have no URL
         return
     if kind not in ("image_url", "audio_url", "video_url"):
         raise Failure(400, f"a part of type {kind!r} is not understood", parameter="messages")

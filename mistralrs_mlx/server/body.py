@@ -14,6 +14,7 @@ __all__ = ["body_of", "parameter_of"]
 
 Body = TypeVar("Body")
 PATH = re.compile(r"`\$\.?([^`]*)`$")
+MOST_BRACKETS = 1 << 20  # each may become an object of twenty times its size in the body
 UNKNOWN = re.compile(r"unknown field `(\w+)`")
 
 
@@ -24,6 +25,8 @@ async def body_of(request: Request, reader: msgspec.json.Decoder[Body]) -> Body:
     if given != "application/json":  # other types a foreign web page may send without being asked
         raise Failure(415, f"the content type must be application/json, found {given!r}")
     content = await _read(request, settings)
+    if content.count(b"{") + content.count(b"[") > MOST_BRACKETS:
+        raise Failure(400, f"the body has more than {MOST_BRACKETS} braces and brackets")
     try:
         return reader.decode(content)
     except msgspec.ValidationError as error:

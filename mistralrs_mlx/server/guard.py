@@ -1,6 +1,7 @@
 """What every request passes first: the key, and what is counted of it."""
 
 import hmac
+import ipaddress
 import re
 import time
 
@@ -17,6 +18,7 @@ __all__ = ["Guard"]
 OPEN = (*PAGES, "/health")  # what is answered without a key
 OTHER = "other"
 PORT = re.compile(r":\d*$")
+PRIVATE = (".home.arpa", ".internal", ".lan", ".local", ".localhost")  # names within a network
 METHODS = ("GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH")
 
 
@@ -28,7 +30,7 @@ class Guard:
     ) -> None:
         self._app, self._key, self._metrics = app, settings.api_key, metrics
         self._routes = routes
-        self._local_only = settings.local and settings.api_key is None
+        self._is_ours = _is_local if settings.local else _is_private
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -56,8 +58,8 @@ class Guard:
 
     def _refusal(self, headers: Headers, path: str) -> Failure | None:
         """Why a request is not let in, if it is not."""
-        if self._local_only and not _is_local(headers.get("host", "")):
-            message = f"the host is {headers['host']!r}; for other names than localhost set a key"
+        if self._key is None and not self._is_ours(_name(headers.get("host", ""))):
+            message = f"the host is {headers['host']!r}; for names that others may give set a key"
             return Failure(403, message, code="unknown_host")
         if self._key is None or path in OPEN or self._is_shown(headers):
             return None
@@ -75,10 +77,24 @@ class Guard:
         return (scope["method"] if scope["method"] in METHODS else OTHER), path, status
 
 
-def _is_local(host: str) -> bool:
-    """Whether the name is this machine's. A foreign page may have its own name lead here."""
-    name = host.rpartition(":")[0] if PORT.search(host) else host
-    return name.strip("[]").lower() in ("", *LOCAL)
+def _name(host: str) -> str:
+    """The name or address in a `Host`. A foreign page may have its own name lead here."""
+    return (host.rpartition(":")[0] if PORT.search(host) else host).strip("[]").lower()
+
+
+def _is_local(name: str) -> bool:
+    """Whether the name is this machine's."""
+    return name in ("", *LOCAL)
+
+
+def _is_private(name: str) -> bool:
+    """Whether it is an address, or a name that nobody can have registered."""
+    if "." not in name or name.endswith(PRIVATE):
+        return True
+    try:
+        return bool(ipaddress.ip_address(name))
+    except ValueError:
+        return False
 
 
 async def _refuse(failure: Failure, scope: Scope, send: Send) -> None:

@@ -34,6 +34,8 @@ class Settings:
         for name in ("head_seconds", "body_seconds", "answer_seconds", "keep_alive_seconds"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be greater than 0. Found {getattr(self, name)}.")
+        if self.api_key is not None and not self.api_key.strip():
+            raise ValueError("api_key is empty, which would let everyone in. Give a key, or None.")
         if not 0 <= self.port < 1 << 16:
             raise ValueError(f"port must be from 0 to 65535. Found {self.port}.")
 

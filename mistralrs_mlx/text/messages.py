@@ -157,11 +157,13 @@ def _source(name: str, part: Mapping[str, Any]) -> object:
     match value:
         case {"data": str(data), "format": str(form)} if name == "input_audio":
             return f"data:audio/{form};base64,{data}"
+        case _ if name == "input_audio":  # brings its sound, and never names a file or a server
+            raise RequestError(_unreadable(name))
         case {"url": str(url)}:
             return url.strip()
         case str(url):
             return url.strip()
-    by_url = name.endswith("_url") or name == "input_audio"
+    by_url = name.endswith("_url")
     other = part.get("url", part.get("path")) if value is None and not by_url else value
     if other is None or isinstance(other, dict) or by_url:
         raise RequestError(_unreadable(name))
