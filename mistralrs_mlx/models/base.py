@@ -57,6 +57,8 @@ class Config:
             return cast(type[Config], hint).from_dict(value)
         if not _admits(hint, value):
             raise ConfigError(f"{cls.__name__}: {name} must be {_spoken(hint)}, not {value!r}")
+        if isinstance(value, int) and name in _MOST and value > _MOST[name]:
+            raise ConfigError(f"{cls.__name__}: {name} is {value}; at most {_MOST[name]} is read")
         return value
 
 
@@ -263,6 +265,16 @@ _SIZES = {
     "sliding_window_pattern",
     "no_rope_layer_interval",
     "query_pre_attn_scalar",
+}
+# Without these a file could have us build for hours before anybody looks at its tensors.
+_MOST = {
+    "vocab_size": 1 << 24,
+    "hidden_size": 1 << 20,
+    "intermediate_size": 1 << 24,
+    "num_hidden_layers": 1 << 12,
+    "num_nextn_predict_layers": 1 << 6,
+    "num_attention_heads": 1 << 16,
+    "head_dim": 1 << 16,
 }
 
 

@@ -1,7 +1,8 @@
 """Text -> token ids and back, around the `tokenizers` package."""
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, Self
 
@@ -18,6 +19,7 @@ __all__ = ["Tokenizer"]
 _TERMINATORS = ("<|im_end|>", "<end_of_turn>", "<|end_of_text|>", "<|end|>", "<|eot_id|>")
 _HARMONY = ("<|start|>", "<|channel|>", "<|message|>")  # there <|end|> ends a message, not a turn
 _LARGEST_ID = 2**32 - 1
+_PANIC = "PanicException"  # a class that cannot be imported
 
 
 class Tokenizer:
@@ -43,13 +45,8 @@ class Tokenizer:
                 f"{assets.source} has no tokenizer.json. Give the path of one as tokenizer_json=, "
                 "or the id of a model that has the same tokenizer as tok_model_id="
             )
-        try:
+        with _orderly(f"The tokenizer.json of {assets.source} cannot be read"):
             inner = tokenizers.Tokenizer.from_str(assets.tokenizer_json)
-        except Exception as error:  # tokenizers raises nothing narrower
-            raise TokenizerError(
-                f"The tokenizer.json of {assets.source} cannot be read: {error}. Download it "
-                "again, or give another one as tokenizer_json="
-            ) from error
         named = named_tokens(assets.special_tokens_map) | named_tokens(assets.tokenizer_config)
         return cls(inner, named)
 
@@ -71,7 +68,8 @@ class Tokenizer:
     def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
         """Return the ids of a text; special tokens spelled out in it become what they name."""
         try:
-            return self._inner.encode(text, add_special_tokens=add_special_tokens).ids
+            with _orderly("This text cannot be turned into tokens"):
+                return self._inner.encode(text, add_special_tokens=add_special_tokens).ids
         except TypeError as error:  # how tokenizers refuses lone surrogates
             raise TokenizerError(
                 f"This text is not valid Unicode and has no tokens: {text[:40]!a}"
@@ -88,7 +86,8 @@ class Tokenizer:
         found = ((id, self.token(id)) for id in ids if id not in hidden)
         known = [(id, token) for id, token in found if token is not None]
         if self.spelling is None:
-            return self._inner.decode([id for id, _ in known], skip_special_tokens=False)
+            with _orderly("The model's tokens cannot be turned into text"):
+                return self._inner.decode([id for id, _ in known], skip_special_tokens=False)
         return self.spelling.text([token for _, token in known])
 
     def token(self, id: int) -> str | None:
@@ -150,6 +149,23 @@ class Tokenizer:
     def _entries(self) -> list[str]:
         """The whole vocabulary, sorted: entries that begin alike stand together."""
         return sorted(self._inner.get_vocab())
+
+
+@contextmanager
+def _orderly(problem: str) -> Iterator[None]:
+    """Raise `TokenizerError` for what tokenizers raises: any error, or a panic of its Rust code.
+
+    A panic is no `Exception`: it would end the engine's thread.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if type(error) is not Exception and type(error).__name__ != _PANIC:
+            raise
+        raise TokenizerError(
+            f"{problem}: {error}. Download the tokenizer.json again, or give another one as "
+            "tokenizer_json="
+        ) from error
 
 
 def _spelling(inner: tokenizers.Tokenizer) -> Spelling | None:

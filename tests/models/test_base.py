@@ -76,6 +76,8 @@ def test_whole_numbers_are_floats_too_and_nested_configurations_are_read() -> No
         ({"hidden_size": 66}, "hidden_size 66 is not a multiple of num_attention_heads 4"),
         ({"num_hidden_layers": 0}, "num_hidden_layers must be positive, not 0"),
         ({"head_dim": -1}, "head_dim must be positive, not -1"),
+        ({"num_hidden_layers": 10**9}, "num_hidden_layers is 1000000000; at most 4096 is read"),
+        ({"hidden_size": 4 * 10**11}, "hidden_size is 400000000000; at most 1048576 is read"),
     ],
 )
 def test_sizes_that_cannot_be_are_refused(changes: dict[str, Any], message: str) -> None:

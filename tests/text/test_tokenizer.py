@@ -138,6 +138,14 @@ def test_a_missing_or_broken_tokenizer_says_what_to_do() -> None:
         Tokenizer.from_assets(TextAssets(source="org/model", tokenizer_json='{"model": 1}'))
 
 
+def test_a_panic_within_tokenizers_is_an_error_like_any_other() -> None:
+    described = json.loads(byte_level())
+    described["decoder"] = {"type": "Strip", "content": "a", "start": 1, "stop": 1}
+    broken = tokenizer(json.dumps(described))
+    with pytest.raises(TokenizerError, match=r"cannot be turned into text.*tokenizer_json="):
+        broken.decode(broken.encode("a"))
+
+
 def test_half_a_surrogate_pair_is_refused() -> None:
     with pytest.raises(TokenizerError, match="not valid Unicode"):
         tokenizer(byte_level()).encode("a\ud83d")
