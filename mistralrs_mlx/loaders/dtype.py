@@ -15,7 +15,7 @@ __all__ = ["resolve_dtype", "scales_dtype"]
 
 log = logging.getLogger(__name__)
 
-WIDE = ("gemma",)  # families whose activations grow beyond what float16 can hold
+WIDE = ("deepseek", "gemma", "glm4", "gpt_oss")  # activations beyond float16's 65504, then NaN
 _EXPLICIT = {"bf16": mx.bfloat16, "f16": mx.float16, "f32": mx.float32}
 
 
