@@ -47,7 +47,7 @@ Look = Callable[[], Iterator[Check]]
 def main(argv: list[str] | None = None) -> int:
     """Look at everything; 0 if all is well, 1 if not, 2 where there is no Metal to look at."""
     options = _options(argv)
-    if options.device == "gpu" and not mx.metal.is_available():
+    if options.device == "gpu" and not mx.is_available(mx.gpu):
         print(
             "This is for Macs: MLX has no Metal here. `--device cpu` runs the same on the CPU.",
             file=sys.stderr,

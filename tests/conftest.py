@@ -12,6 +12,7 @@ import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+os.environ["MLX_ENABLE_TF32"] = "0"  # an M5 would multiply float32 with ten bits; read only once
 
 REQUIRE_DEMO = "MISTRALRS_MLX_REQUIRE_DEMO"
 
@@ -21,7 +22,7 @@ def uncompiled() -> None:
     """Kernels are compiled for the tests that ask for it: each takes g++ half a second here."""
     import mlx.core as mx
 
-    if not mx.metal.is_available():
+    if not mx.is_available(mx.gpu):
         mx.disable_compile()
 
 
@@ -86,4 +87,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _metal() -> bool:
     import mlx.core as mx
 
-    return mx.metal.is_available()
+    return mx.is_available(mx.gpu)

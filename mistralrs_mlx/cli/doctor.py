@@ -67,19 +67,23 @@ def _devices() -> list[Fact]:
         from mistralrs_mlx.engine.goal import Goal
     except ImportError as error:
         return [memory, Fact("device", f"none: {error}", "pip install --force-reinstall mlx")]
+    device = mx.default_device()
+    facts = [memory, Fact("device", str(device)), _metal()]
+    if not mx.is_available(device):
+        return facts
     room, share = capacity(), Goal().share
     models = f"{share * room / GIB:.1f} GiB, {share:g} of {room / GIB:.1f} GiB"
-    facts = [memory, Fact("device", str(mx.default_device())), _metal(), Fact("for models", models)]
-    return [*facts, *(_wired() if mx.default_device().type == mx.gpu else _cpu())]
+    return [*facts, Fact("for models", models), *(_wired() if device.type == mx.gpu else _cpu())]
 
 
 def _metal() -> Fact:
     import mlx.core as mx
 
-    if mx.metal.is_available():
-        return Fact("Metal", str(mx.device_info().get("device_name", "available")))
+    if mx.is_available(mx.gpu):  # `mx.metal.is_available()` says yes on every Mac
+        return Fact("Metal", str(mx.device_info(mx.gpu).get("device_name", "available")))
     if sys.platform == "darwin":
-        return Fact("Metal", "not available", "needs Apple silicon, macOS 14 or newer and a screen")
+        remedy = "MLX does nothing without a GPU, which virtual machines and sandboxes may hide"
+        return Fact("Metal", "no GPU is to be seen", remedy)
     return Fact("Metal", "no: this is not a Mac")
 
 

@@ -6,16 +6,24 @@ from dataclasses import dataclass
 import mlx.core as mx
 
 from mistralrs_mlx.cpu.policy import available_memory
+from mistralrs_mlx.errors import MistralRsMlxError
 
 __all__ = ["Limits", "capacity"]
 
 SPARE_SHARE = 16  # buffers that MLX may keep for reuse: this part of what is wired
 LEAST_SPARE, MOST_SPARE = 2**28, 2**31
+NO_GPU = (
+    "MLX finds no GPU, and on a Mac it computes nothing without one, on the CPU neither. Virtual "
+    "machines and sandboxes may hide it: run this on the Mac itself. `mistralrs-mlx doctor` tells "
+    "what it sees"
+)
 
 
 def capacity(info: Mapping[str, str | int] | None = None) -> int:
     """Bytes that models may take in all: Metal's working set, or what a CPU's machine has left."""
     if mx.default_device().type == mx.gpu:
+        if info is None and not mx.is_available(mx.gpu):  # `mx.metal` says yes on every Mac
+            raise MistralRsMlxError(NO_GPU)
         return int((mx.device_info() if info is None else info)["max_recommended_working_set_size"])
     return available_memory() + mx.get_active_memory()
 

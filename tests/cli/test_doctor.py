@@ -6,6 +6,7 @@ import platform
 import sys
 from collections.abc import Callable
 
+import mlx.core as mx
 import pytest
 
 from mistralrs_mlx import __version__
@@ -80,3 +81,13 @@ def test_a_mac_that_hides_its_processor_is_noticed(
     monkeypatch.setattr(sys, "platform", "darwin")
     monkeypatch.setattr(platform, "machine", lambda: machine)
     assert (doctor._translated() is None) is right
+
+
+def test_a_mac_whose_gpu_is_hidden_hears_of_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(platform, "machine", lambda: "arm64")
+    monkeypatch.setattr("mlx.core.default_device", lambda: mx.Device(mx.gpu))
+    monkeypatch.setattr("mlx.core.is_available", lambda _: False)
+    facts = told(run)
+    assert "virtual machines" in str(facts["Metal"]["remedy"])
+    assert "for models" not in facts

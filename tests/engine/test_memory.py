@@ -14,7 +14,12 @@ from mistralrs_mlx.engine.engine import Engine
 from mistralrs_mlx.engine.goal import Goal, checked_goal
 from mistralrs_mlx.engine.memory import Budget, Ledger
 from mistralrs_mlx.engine.sequence import Sequence
-from mistralrs_mlx.errors import CheckpointError, NoRoomForWeights, RequestError
+from mistralrs_mlx.errors import (
+    CheckpointError,
+    MistralRsMlxError,
+    NoRoomForWeights,
+    RequestError,
+)
 
 from .toy import VOCAB, Toy, continuation, finish, sequence
 
@@ -348,6 +353,13 @@ def test_limits_on_metal_stay_within_the_working_set_and_are_put_back(
     assert gpu.limits["wired"] == working_set // 2
     small.close()
     assert gpu.limits == {"wired": 0, "cache": 77, "memory": 88}
+
+
+def test_a_mac_whose_gpu_is_hidden_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mx, "default_device", lambda: mx.Device(mx.gpu))
+    monkeypatch.setattr(mx, "is_available", lambda _: False)
+    with pytest.raises(MistralRsMlxError, match="MLX finds no GPU"):
+        capacity()
 
 
 def test_the_cpu_backend_gets_no_limits(monkeypatch: pytest.MonkeyPatch) -> None:
