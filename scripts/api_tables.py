@@ -2,9 +2,7 @@
 
 import inspect
 import re
-import tomllib
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import mistralrs_mlx
@@ -22,15 +20,30 @@ from mistralrs_mlx import (
 )
 from mistralrs_mlx import errors as every_error
 from mistralrs_mlx.api import responses
+from mistralrs_mlx.api.described import arguments
 from mistralrs_mlx.api.wire import WireEnum, members
 from mistralrs_mlx.models.registry import TABLE
-from mistralrs_mlx.unbuilt import REQUEST, RUNNER, WHICH, UnbuiltMethods
+from mistralrs_mlx.unbuilt import UnbuiltMethods
 
-__all__ = ["REQUESTS", "SELECTORS", "fragments", "words"]
+__all__ = ["PAGES", "REQUESTS", "SELECTORS", "fragments", "words"]
 
-WORDS: dict[str, dict[str, str]] = tomllib.loads(
-    Path(__file__).with_name("api_words.toml").read_text(encoding="utf-8")
-)
+PAGES = {
+    "prefix_cache_n": "[caching](caching.md)",
+    "chat_template": "[templates](chat-templates.md)",
+    "in_situ_quant": "[which to choose](quantization.md), [all names](isq.md)",
+    "memory_goal": "[memory](memory.md)",
+    "pa_cache_type": "[caching](caching.md)",
+    "enable_search": "[web search](tools.md#web-search)",
+    "search_callback": "[web search](tools.md#web-search)",
+    "tool_callbacks": "[tools](tools.md#tools-that-the-runner-runs)",
+    "speculative_gamma": "[speculation](speculation.md)",
+    "prompt_lookup": "[speculation](speculation.md)",
+    "grammar": "[structured output](tools.md#structured-output)",
+    "tool_schemas": "[tools](tools.md#tools)",
+    "web_search_options": "[web search](tools.md#web-search)",
+    "tool_dispatch_url": "[tools](tools.md#tools-that-the-runner-runs)",
+}
+"""Where a page has more to say of an argument than its docstring."""
 SELECTORS = (Which.Plain, Which.GGUF, Which.MultimodalPlain, Which.Embedding)
 OTHERS = (
     *("Lora", "XLora", "LoraGGUF", "XLoraGGUF", "GGML", "LoraGGML", "XLoraGGML"),
@@ -38,11 +51,7 @@ OTHERS = (
 )
 REQUESTS = (ChatCompletionRequest, CompletionRequest, EmbeddingRequest, WebSearchOptions)
 MODULE = re.compile(r"\b(?:[a-z_]+\.)+(?=[A-Z])|\b(?:collections\.abc|typing|os|numpy)\.")
-UNBUILT: Mapping[str, Mapping[str, tuple[tuple[object, ...], str]]] = {
-    "Which": WHICH,
-    "Runner": RUNNER,
-    "Request": REQUEST,
-}
+UNBUILT = re.compile(r"(Not built yet: .+\.)$")
 
 
 def fragments() -> dict[str, str]:
@@ -53,11 +62,11 @@ def fragments() -> dict[str, str]:
         "architectures": _architectures(Architecture),
         "multimodal architectures": _architectures(MultimodalArchitecture),
         "embedding architectures": _architectures(EmbeddingArchitecture),
-        "runner arguments": _parameters(Runner, "Runner"),
+        "runner arguments": _parameters(Runner),
         "runner methods": _methods(models=False),
         "model methods": _methods(models=True),
         "unbuilt methods": ", ".join(f"`{name}`" for name in _public(UnbuiltMethods)),
-        **{f"request {kind.__name__}": _parameters(kind, "Request") for kind in REQUESTS},
+        **{f"request {kind.__name__}": _parameters(kind) for kind in REQUESTS},
         "responses": "\n".join(_record(getattr(responses, name)) for name in responses.__all__),
         "model details": _record(ModelDetails),
         "errors": _errors(),
@@ -66,19 +75,20 @@ def fragments() -> dict[str, str]:
 
 
 def words(kind: type, name: str) -> str | None:
-    """What a parameter of a class means, if that is written down."""
-    homes = ["Which"] if issubclass(kind, Which) else [kind.__name__]
+    """What a parameter of a class means, as the docstrings say it."""
+    homes: list[object] = [kind, vars(kind)["__init__"]]
     if kind is CompletionRequest:
-        homes.append(ChatCompletionRequest.__name__)
-    return next((WORDS[home][name] for home in homes if name in WORDS.get(home, {})), None)
+        homes.append(ChatCompletionRequest)
+    found = (arguments(home).get(name) for home in homes)
+    return next((" ".join(said.split()) for said in found if said), None)
 
 
 def _section(kind: type) -> str:
     path = kind.__qualname__
-    return f"### `{path}`\n\n{_told(kind)}\n\n{_parameters(kind, 'Which')}\n"
+    return f"### `{path}`\n\n{_told(kind)}\n\n{_parameters(kind)}\n"
 
 
-def _parameters(kind: type, family: str) -> str:
+def _parameters(kind: type) -> str:
     rows = ["| parameter | type | default | |", "|---|---|---|---|"]
     found = list(inspect.signature(kind).parameters.values())
     positional = sum(each.kind is not each.KEYWORD_ONLY for each in found)
@@ -86,16 +96,15 @@ def _parameters(kind: type, family: str) -> str:
         only = "Keyword only. " if place == positional and place else ""
         rows.append(
             f"| `{each.name}` | {_type(each.annotation)} | {_default(each)} "
-            f"| {only}{_meaning(kind, family, each.name)} |"
+            f"| {only}{_meaning(kind, each.name)} |"
         )
     return "\n".join(rows)
 
 
-def _meaning(kind: type, family: str, name: str) -> str:
-    """Its words, and whether it is built."""
-    meaning = words(kind, name) or ""
-    unbuilt = UNBUILT[family].get(name)
-    return f"{meaning} *Not built yet: {unbuilt[1]}.*" if unbuilt else meaning
+def _meaning(kind: type, name: str) -> str:
+    """Its words, and the page that has more of them."""
+    meaning = UNBUILT.sub(r"*\1*", words(kind, name) or "")
+    return f"{meaning.removesuffix('.')}: {PAGES[name]}." if name in PAGES else meaning
 
 
 def _type(annotation: Any) -> str:
@@ -181,5 +190,5 @@ def _errors() -> str:
 
 
 def _told(documented: Any) -> str:
-    """Its docstring, as paragraphs."""
-    return inspect.getdoc(documented) or ""
+    """Its docstring, as paragraphs, without the arguments."""
+    return (inspect.getdoc(documented) or "").partition("\n\nArgs:\n")[0]

@@ -139,8 +139,63 @@ Embeddable = Annotated[
 class ChatCompletionRequest(Value):
     """A conversation to continue. Unset sampling settings are the model's own, or mistral.rs's.
 
-    `seed` is an extension: the same request with the same seed gives the same answer, whatever
-    else the `Runner` is doing.
+    What is wrong raises `ValueError` or `TypeError` here, before anything is asked.
+
+    Args:
+        messages: A list of messages in OpenAI's form, or a text, which is one message of the user.
+        model: Free text that nothing reads, as in mistral.rs; the `model_id` of `Runner`'s methods
+            chooses among models.
+        logprobs: Return how likely each token was, in natural logarithms.
+        n_choices: How many answers to the one prompt.
+        logit_bias: Added to the logits of token ids; minus infinity forbids one.
+        top_logprobs: How many likely tokens to tell beside each, with `logprobs`; 1 unless given.
+        max_tokens: The most tokens of an answer. Unset: until its end, or that of the context.
+        presence_penalty: Taken off the logit of every token that the answer has already; 0 unless
+            given.
+        frequency_penalty: The same, times how often; 0 unless given.
+        repetition_penalty: Above 1, tokens of prompt and answer become less likely by this factor.
+            Unset: the model's own, or 1.
+        stop_seqs: A text, or several, that ends the answer and is not part of it.
+        temperature: 0 takes the likeliest token. Unset: what the model's `generation_config.json`
+            says, or 1.
+        top_p: Draw from the likeliest tokens that have so much probability together. Unset: the
+            model's own, or 1, which is all.
+        top_k: Draw from so many tokens; 0 is no limit. Unset: the model's own, or 0.
+        stream: Return an iterator of chunks instead of the whole answer.
+        grammar: Holds the answer to a form: a text, a dict or a pydantic class, of the kind that
+            `grammar_type` says.
+        grammar_type: `regex`, `lark`, `json_schema` or `llguidance`; goes with `grammar`.
+        min_p: Drop tokens less likely than this share of the likeliest. Unset: the model's own, or
+            0, which drops none.
+        tool_schemas: Tools as JSON text, dicts or Python functions.
+        tool_choice: `ToolChoice.Auto`, `ToolChoice.NoTools`, `"required"`, or one tool as `{"type":
+            "function", "function": {"name": ...}}`.
+        dry_multiplier: Strength of DRY, which makes repeating a passage unlikely; off unless given.
+        dry_base: How fast DRY grows with the length of the passage; 1.75 unless given.
+        dry_allowed_length: Shorter repetitions, in tokens, cost nothing; 2 unless given.
+        dry_sequence_breakers: Texts at which a passage ends; line end, `:`, `"` and `*` unless
+            given.
+        web_search_options: Let the model search the web.
+        enable_thinking: Whether a model that can think does; unset lets it.
+        truncate_sequence: Drop the beginning of a prompt that is too long, instead of refusing it.
+        reasoning_effort: `off`, `low`, `medium`, `high` or `xhigh`, for templates that know it.
+        max_tool_rounds: How often tools are run before the answer; 256 unless given, 0 returns the
+            calls.
+        tool_dispatch_url: Where calls of tools without a callback are sent.
+        enable_code_execution: Let the model run code. Not built yet: code execution.
+        enable_shell: Let the model run commands. Not built yet: a shell.
+        shell_skills: Folders that its shell sees. Not built yet: a shell.
+        agent_permission: Whether acts of the model are asked about first. Not built yet: agents.
+        agent_approval_callback: Whom to ask. Not built yet: agents.
+        code_execution_permission: The same for code alone. Not built yet: code execution.
+        session_id: A session to continue. Not built yet: sessions.
+        files: Files that the model is to make. Not built yet: files.
+        input_files: Files that the model may read. Not built yet: files.
+        ignore_eos: Go on after the model's end token.
+        adapter: The adapter that answers. Not built yet: LoRA adapters.
+        seed: Extension: decides this request's draws, alone or in any batch, whatever else the
+            `Runner` is doing.
+        adapters: Early era: adapters by request. Refused; see `adapter`.
     """
 
     messages: Messages
@@ -203,7 +258,18 @@ class ChatCompletionRequest(Value):
 
 
 class CompletionRequest(Value):
-    """A text to continue as it stands, without a chat template. `seed` is an extension."""
+    """A text to continue as it stands, without a chat template.
+
+    Arguments that are not listed here are those of `ChatCompletionRequest`.
+
+    Args:
+        prompt: The text to continue.
+        best_of: Return the best of `n_choices`: so many by probability, or all with None.
+        echo_prompt: Put the prompt before the answer.
+        tool_schemas: Refused: no template would show them to the model.
+        tool_choice: Refused, like `tool_schemas`.
+        suffix: A text to put behind the answer.
+    """
 
     prompt: str
     model: str
@@ -238,7 +304,12 @@ class CompletionRequest(Value):
 
 
 class EmbeddingRequest(Value):
-    """Texts, or the tokens of texts, to turn into vectors: one or many."""
+    """Texts, or the tokens of texts, to turn into vectors: one or many.
+
+    Args:
+        input: A text, a list of texts, the tokens of a text, or a list of such.
+        truncate_sequence: Drop the end of a text that is too long, instead of refusing it.
+    """
 
     input: Embeddable
     truncate_sequence: bool = False

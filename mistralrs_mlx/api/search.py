@@ -38,7 +38,16 @@ class WebSearchUserLocationApproximate(WebSearchUserLocation, Value, eq=True):
 
 
 class WebSearchOptions(Value, eq=True):
-    """Let the model search the web. The last five are mistral.rs's, and always None."""
+    """Let the model search the web. The last five fields are mistral.rs's, and always None.
+
+    Args:
+        search_context_size: How much of what is found the model reads: 4096, 8192 (the default) or
+            16384 tokens.
+        user_location: `WebSearchUserLocation.approximate(ApproximateUserLocation(...))`: told to
+            the model.
+        search_description: What the model is told about the search, instead of our words.
+        extract_description: The same for reading a page.
+    """
 
     search_context_size: Accepts[SearchContextSize | str | None, SearchContextSize | None] = (
         default(None)

@@ -17,6 +17,7 @@ from typing import (
 )
 
 from .checks import Rule, rule
+from .described import with_arguments
 from .printed import debug_repr, single
 
 __all__ = ["Accepts", "Value", "Variants", "default", "narrow_floats", "record"]
@@ -70,7 +71,7 @@ class Value:
         _part(cls)
         cls._rules = {one.name: rule(one.type) for one in _settings(cls)}
         matched = tuple(name for name in cls._rules if name not in cls._unmatched)
-        _give(cls, {"__match_args__": matched})
+        _give(cls, {"__match_args__": matched, "__doc__": with_arguments(cls, cls._rules)})
         if frozen:
             _seal(cls)
 

@@ -41,7 +41,39 @@ AutoMap = TextAutoMapParams | MultimodalAutoMapParams | None
 
 
 class Which(Variants):
-    """What to load: `Which.Plain(...)`, `Which.GGUF(...)` and so on. Immutable."""
+    """What to load: `Which.Plain(...)`, `Which.GGUF(...)` and so on. Immutable.
+
+    Each variant takes some of these, and says which in its own documentation:
+
+    Args:
+        model_id: A folder, or a repository of the hub, as `"Qwen/Qwen3-4B"`.
+        arch: Needed only where `config.json` does not tell: a member, or its name as a string.
+        tokenizer_json: A `tokenizer.json` to use instead of the model's own.
+        topology: A YAML file with a quantization for each range of layers.
+        organization: What `in_situ_quant` takes: all layers, or experts alone (`MoQE`).
+        write_uqff: Where to write the quantized model. Not built yet: UQFF.
+        from_uqff: A quantized model to read. Not built yet: UQFF.
+        dtype: Of what is not quantized. `Auto`: the checkpoint's own; on a CPU float32.
+        imatrix: Weights of importance for quantization. Not built yet: quantizing by an importance
+            matrix.
+        calibration_file: A text to calibrate quantization with. Not built yet: quantizing by
+            calibration.
+        hf_cache_path: Where downloads from the hub are kept, instead of the hub's own place.
+        matformer_config_path: The slices of a MatFormer model. Not built yet: MatFormer slices.
+        matformer_slice_name: The slice to load. Not built yet: MatFormer slices.
+        auto_map_params: Early era. No effect: a Mac has one memory.
+        max_edge: Scale pictures down until no edge is longer, in pixels.
+        encoder_cache_memory_bytes: For what encoders made of pictures and sound, in bytes; 512 MiB
+            unless given, 0 keeps nothing.
+        quantized_model_id: The folder of a GGUF file, or its repository on the hub.
+        quantized_filename: The file there, or a list of them; `;` separates names, too.
+        tok_model_id: Where the tokenizer and the template are, if not in the file.
+        mmproj_filename: The file with the encoders. Not built yet: multimodal GGUF files.
+        adapters: Adapters that requests may name. Not built yet: LoRA adapters.
+        max_adapters: How many adapters are held.
+        max_rank: The highest rank of an adapter.
+        max_bytes: What adapters may take in memory, in bytes.
+    """
 
     if TYPE_CHECKING:
         Plain: TypeAlias = "WhichPlain"

@@ -1,12 +1,16 @@
 """docs/api.md tells of everything that can be given."""
 
 import inspect
+from functools import partial
+from typing import Any
 
 import pytest
 
 import mistralrs_mlx
-from mistralrs_mlx import CompletionRequest, Runner
-from scripts.api_tables import REQUESTS, SELECTORS, WORDS, fragments, words
+from mistralrs_mlx import ChatCompletionRequest, CompletionRequest, Runner, Which
+from mistralrs_mlx.api.described import arguments
+from mistralrs_mlx.unbuilt import REQUEST, RUNNER, WHICH
+from scripts.api_tables import PAGES, REQUESTS, SELECTORS, fragments, words
 from tests.tidy.source import ROOT
 
 PAGE = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
@@ -22,17 +26,35 @@ def test_every_parameter_has_its_words(kind: type) -> None:
     assert not [name for name in parameters(kind) if not words(kind, name)]
 
 
+@pytest.mark.parametrize("kind", SELECTORS, ids=lambda kind: kind.__qualname__)
+def test_the_help_of_a_selector_tells_of_its_own_arguments_and_no_others(kind: type) -> None:
+    assert arguments(kind).keys() == parameters(kind)
+
+
 def test_no_words_are_left_of_what_is_gone() -> None:
-    known = {kind.__name__: parameters(kind) for kind in (*REQUESTS, Runner)}
-    known["Which"] = set().union(*map(parameters, SELECTORS))
-    stale = {home: sorted(said.keys() - known[home]) for home, said in WORDS.items()}
-    assert not {home: names for home, names in stale.items() if names}
+    known = {kind: parameters(kind) for kind in REQUESTS}
+    known[Which] = set().union(*map(parameters, SELECTORS))
+    known[Runner.__init__] = parameters(Runner)
+    assert not [name for home, names in known.items() for name in arguments(home).keys() - names]
+    assert not PAGES.keys() - set().union(*known.values())
 
 
 def test_a_completion_has_the_words_of_a_chat_where_it_has_none() -> None:
-    chat = WORDS["ChatCompletionRequest"]
-    assert words(CompletionRequest, "temperature") == chat["temperature"]
-    assert words(CompletionRequest, "tool_schemas") != chat["tool_schemas"]
+    chat = partial(words, ChatCompletionRequest)
+    assert words(CompletionRequest, "temperature") == chat("temperature")
+    assert words(CompletionRequest, "tool_schemas") != chat("tool_schemas")
+
+
+@pytest.mark.parametrize(
+    ("home", "unbuilt"),
+    [(Which, WHICH), (Runner.__init__, RUNNER), (ChatCompletionRequest, REQUEST)],
+    ids=["Which", "Runner", "ChatCompletionRequest"],
+)
+def test_help_says_what_is_not_built_and_only_of_that(home: object, unbuilt: Any) -> None:
+    told = {name: " ".join(said.split()) for name, said in arguments(home).items()}
+    said = {name: words.partition("Not built yet: ")[2] for name, words in told.items()}
+    expected = {name: f"{feature}." for name, (_, feature) in unbuilt.items()}
+    assert {name: feature for name, feature in said.items() if feature} == expected
 
 
 def test_every_made_part_is_on_a_page() -> None:
