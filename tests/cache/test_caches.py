@@ -206,3 +206,18 @@ def test_windows_take_no_more_memory_however_long_a_row_gets(packing: Packing | 
     assert row.k.shape[1] > 10 * 8
     assert columns == len(caches.arrays())
     assert taken[-1] == max(taken)
+
+
+def test_free_slots_of_states_are_given_back_and_the_rest_keep_theirs() -> None:
+    caches = Caches([Recurs(1)])
+    layer = caches.layers[0]
+    assert isinstance(layer, StateCache)
+    for value in (1.0, 2.0, 3.0):
+        row = caches.add()
+        step = caches.step(row, row + 1, 1)
+        layer.read(step, 0, (2,), mx.float32)
+        layer.write(step, 0, mx.full((1, 2), value))
+    assert (caches.nbytes, caches.fit()) == (4 * 2 * 4, False)
+    caches.remove(0)
+    assert (caches.fit(), caches.nbytes, caches.fit()) == (True, 2 * 2 * 4, False)
+    assert layer.read(caches.step(0, 2, 1), 0, (2,), mx.float32).tolist() == [[3.0] * 2, [2.0] * 2]

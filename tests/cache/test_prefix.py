@@ -197,6 +197,15 @@ def test_a_sequence_beyond_the_limit_does_not_drive_out_the_others() -> None:
     assert [known(prefix, [first] * 50) for first in (1, 2)] == [10, 0]
 
 
+def test_a_sequence_that_grows_beyond_the_limit_does_not_drive_out_the_others() -> None:
+    prefix, caches = plain(limit=25 * COLUMN)
+    stored(prefix, caches, [1] * 10)
+    for length in (14, 28):
+        stored(prefix, caches, [2] * length)
+    assert [known(prefix, [first] * 50) for first in (1, 2)] == [10, 0]
+    assert prefix.nbytes == 10 * COLUMN
+
+
 def test_another_salt_shares_nothing() -> None:
     prefix, caches = plain()
     stored(prefix, caches, [1] * 10, salt=(7,))
@@ -302,6 +311,14 @@ def test_where_a_window_is_not_covered_nothing_begins() -> None:
         assert (
             np.abs(feeder.feed(row, [*TEXT[known:length], 1, 2])[-2:] - expected[-2:]).max() < 1e-4
         )
+
+
+def test_a_text_shorter_than_a_window_is_known_at_every_length() -> None:
+    feeder = Feeder(tiny(config("MistralForCausalLM")))
+    row, _ = feeder.begin(TEXT[:7])
+    feeder.feed(row, TEXT[:7])
+    feeder.prefix.store(feeder.caches, row, TEXT[:7])
+    assert [feeder.begin([*TEXT[:n], 1, 2])[1] for n in range(1, 8)] == [1, 2, 3, 4, 5, 6, 7]
 
 
 def test_columns_that_a_row_never_had_are_not_remembered() -> None:

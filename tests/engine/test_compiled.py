@@ -9,6 +9,7 @@ import pytest
 from mistralrs_mlx.bench.metal import fuses
 from mistralrs_mlx.cache.fused import fused
 from mistralrs_mlx.cache.layout import Packing
+from mistralrs_mlx.engine.compiled import CompiledPass
 from mistralrs_mlx.engine.engine import Engine
 from mistralrs_mlx.engine.reading import MediaReading
 from mistralrs_mlx.models.base import CausalLM
@@ -137,6 +138,23 @@ def test_rows_beyond_a_border_have_a_function_of_their_own(compiling: None) -> N
     assert border is not None
     asked = (border // 2, 0), (border + 9, 0), (border // 2, 0)
     assert one_by_one(model, *asked, compiled=True) == one_by_one(model, *asked, compiled=False)
+
+
+def test_few_functions_are_kept_however_many_sizes_there_were(
+    tracing: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mistralrs_mlx.engine.compiled.MOST", 1)
+    kept = []
+    remember = CompiledPass._remember
+    monkeypatch.setattr(
+        CompiledPass,
+        "_remember",
+        lambda self, *new: (remember(self, *new), kept.append(len(self._functions))),
+    )
+    model = tiny(config("LlamaForCausalLM"))
+    assert answers(model, compiled=True) == answers(model, compiled=False)
+    assert len(kept) > 1
+    assert set(kept) == {1}
 
 
 def test_every_adapter_has_a_function_of_its_own(compiling: None) -> None:

@@ -8,6 +8,7 @@ from typing import Self
 import pytest
 
 from mistralrs_mlx.engine.constraints import Guide
+from mistralrs_mlx.engine.drafts import PromptLookup
 from mistralrs_mlx.engine.engine import Engine
 from mistralrs_mlx.engine.params import SamplingParams
 from mistralrs_mlx.engine.sequence import Sequence
@@ -90,6 +91,18 @@ def test_neighbours_of_a_constrained_row_say_what_they_say_alone() -> None:
     for each in free:
         assert each.tokens == continuation(toy, each.prompt, 12)
     assert [each.tokens for each in held] == [[3] * 9, [4] * 9]
+
+
+def test_drafts_of_neighbours_do_not_loosen_a_constraint() -> None:
+    toy = Toy()
+    held = constrained(Steps(*[[token] for token in range(9)]))
+    free = [sequence([1, 2, 3] * 4, limit=12) for _ in range(3)]
+    engine = Engine(toy, max_seqs=4, drafter=PromptLookup(4))
+    run(held, *free, engine=engine)
+    assert any(rows == 4 and length > 1 for rows, length in toy.passes)
+    assert held.tokens == list(range(9))
+    for each in free:
+        assert each.tokens == continuation(toy, each.prompt, 12)
 
 
 def test_a_seed_gives_the_same_constrained_text_alone_and_in_a_crowd() -> None:

@@ -8,6 +8,8 @@ from mistralrs_mlx.engine.engine import Engine
 from mistralrs_mlx.engine.logprobs import TokenLogprob
 from mistralrs_mlx.engine.params import DryParams, SamplingParams
 from mistralrs_mlx.engine.sampling import Sampled
+from mistralrs_mlx.engine.worker import Worker
+from mistralrs_mlx.errors import RequestError
 
 from .toy import VOCAB, Toy, continuation, finish, sequence
 
@@ -165,6 +167,50 @@ def test_a_failing_pass_fails_its_rows_and_the_engine_lives_on() -> None:
     engine.submit(later)
     finish(engine)
     assert later.tokens == continuation(toy, [7, 8], 4)
+
+
+def test_a_failing_pass_sends_a_prompt_under_way_back_to_its_beginning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    toy = Toy()
+    engine = Engine(toy, max_seqs=2, prefill_budget=4)
+    running, coming = sequence([1, 2, 3], limit=9), sequence(list(range(20)), limit=5)
+    for each in (running, coming):
+        engine.submit(each)
+        engine.step()
+    with monkeypatch.context() as patch:
+        patch.setattr(engine._decode, "advance", lambda: 1 / 0)
+        engine.step()
+    finish(engine)
+    assert isinstance(running.sink.error, ZeroDivisionError)
+    assert (coming.sink.error, coming.tokens) == (None, continuation(toy, coming.prompt, 5))
+
+
+def test_a_closed_engine_fails_what_it_has_and_what_comes_later() -> None:
+    engine, gone = Engine(Toy(), max_seqs=2, prefill_budget=8), RequestError("the model is gone")
+    running, prefilling, waiting, late = (
+        sequence([each] * n, limit=9) for each, n in enumerate((9, 99, 9, 9))
+    )
+    for each in (running, prefilling, waiting):
+        engine.submit(each)
+        engine.step()
+        engine.step()
+    engine.close(gone)
+    engine.close(RequestError("another reason"))
+    engine.submit(late)
+    assert not engine.busy
+    assert all(each.sink.error is gone for each in (running, prefilling, waiting, late))
+    with pytest.raises(RequestError, match="the model is gone"):
+        engine.logits([1])
+
+
+def test_a_defect_of_the_engine_itself_reaches_its_readers(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, each = Engine(Toy(), max_seqs=1), sequence([1, 2])
+    monkeypatch.setattr(engine, "_admit", lambda: 1 / 0)
+    engine.submit(each)
+    Worker()._step(engine)
+    assert isinstance(each.sink.error, ZeroDivisionError)
+    assert not engine.busy
 
 
 def test_rows_that_cross_the_trained_length_are_computed_again() -> None:

@@ -8,7 +8,9 @@ import pytest
 
 from mistralrs_mlx.cache.caches import Caches
 from mistralrs_mlx.cache.forecast import forecast
+from mistralrs_mlx.cache.layout import Recurs
 from mistralrs_mlx.cache.prefix import PrefixCache
+from mistralrs_mlx.cache.step import Step
 from mistralrs_mlx.engine.device import Limits, capacity
 from mistralrs_mlx.engine.engine import Engine
 from mistralrs_mlx.engine.goal import Goal, checked_goal
@@ -98,6 +100,19 @@ def test_a_forecast_is_what_the_arenas_come_to(window: int | None) -> None:
         assert told.nbytes(extent) == caches.nbytes
 
 
+def test_a_forecast_counts_states_once_for_each_row() -> None:
+    def run(step: Step) -> mx.array:
+        state = step.caches[0].read(step, 0, (3, 5), mx.float32)
+        step.caches[0].write(step, 0, state)
+        return state
+
+    told, caches = forecast(Caches([Recurs(1)]), run), Caches([Recurs(1)])
+    for _ in range(3):
+        caches.add(700)
+    run(caches.step(0, 3, 1))
+    assert told.nbytes(caches.extent(3, 700)) == caches.nbytes == 4 * 3 * 5 * 4
+
+
 def test_what_does_not_fit_now_waits_until_a_row_leaves() -> None:
     toy = Toy()
     engine, _ = budget(toy, caches=2 * 256 * COLUMN)
@@ -156,6 +171,62 @@ def test_the_youngest_row_gives_way() -> None:
     assert 400 < len(young.tokens) < 500
     finish(engine, steps=500)
     assert (len(young.tokens), young.sink.reason) == (600, "length")
+
+
+def test_a_prompt_under_way_gives_way_before_a_row_that_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mistralrs_mlx.engine.admission.MARGIN", 1)
+    toy = Toy()
+    engine, _ = budget(toy, chunk=8, caches=700 * COLUMN)
+    old, young = sequence(prompt(240), limit=50), sequence(prompt(200), limit=9)
+    engine.submit(old)
+    while len(old.tokens) < 10:
+        engine.step()
+    engine.submit(young)
+    finish(engine, steps=1000)
+    assert young.sink.prefills[:2] == [(8, 200), (16, 200)]
+    assert old.sink.timing.ended < young.sink.timing.first_token
+    assert (len(old.tokens), old.sink.reason) == (50, "length")
+    assert young.tokens == continuation(toy, young.prompt, 9)
+
+
+def test_arenas_of_rows_that_ended_are_no_reason_to_refuse_a_long_prompt() -> None:
+    toy = Toy()
+    engine, _ = budget(toy, caches=1100 * COLUMN)
+    crowd = [sequence(prompt(100), limit=5) for _ in range(4)]
+    long = sequence(prompt(700), limit=5)
+    for each in (*crowd, long):
+        engine.submit(each)
+    finish(engine)
+    assert long.tokens == continuation(toy, long.prompt, 5)
+
+
+def test_what_rows_of_another_model_leave_no_room_for_waits_until_they_end() -> None:
+    toy, ledger, goal = Toy(), Ledger(lambda: PLENTY), Goal(caches=512 * COLUMN)
+    first, second = (Engine(toy, max_seqs=8, memory=Budget(goal, ledger)) for _ in range(2))
+    running, waiting = sequence(prompt(100), limit=9), sequence(prompt(300), limit=9)
+    first.submit(running)
+    first.step()
+    second.submit(waiting)
+    second.step()
+    assert (waiting.tokens, waiting.sink.error) == ([], None)
+    finish(first)
+    finish(second)
+    assert waiting.tokens == continuation(toy, waiting.prompt, 9)
+
+
+def test_an_engine_at_rest_gives_freed_buffers_back_if_they_are_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cached, cleared = 2**28, []
+    monkeypatch.setattr(mx, "get_cache_memory", lambda: cached)
+    monkeypatch.setattr(mx, "clear_cache", lambda: cleared.append(cached))
+    _, memory = budget(Toy())
+    memory.rest()
+    cached += 1
+    memory.rest()
+    assert cleared == [2**28 + 1]
 
 
 def test_a_row_that_is_alone_and_may_not_grow_ends_with_what_it_has(
