@@ -45,21 +45,29 @@ def show(runner: Runner, messages: list[dict[str, str]], sampling: Sampling) -> 
     given = {name: value for name, value in asdict(sampling).items() if value is not None}
     request = ChatCompletionRequest(model="default", messages=messages, stream=True, **given)
     text: list[str] = []
-    usage, interrupted = None, False
+    usage, ending, interrupted = None, None, False
     try:
         for chunk in cast(Chunks, runner.send_chat_completion_request(request)):
             usage = chunk.usage or usage
+            ending = chunk.choices[0].finish_reason
             text.append(_print(chunk.choices[0].delta))
     except KeyboardInterrupt:  # leaving the loop drops the iterator, and with it the sequence
         interrupted = True
-    print()
+    print(flush=True)
+    if ending == "length":
+        print("(cut off: --max-tokens or the model's context is used up)", file=sys.stderr)
     return Answer(text="".join(text), usage=usage, interrupted=interrupted)
 
 
 def _print(delta: Delta) -> str:
-    """Print what is new, thoughts dimmed, and return what belongs to the answer."""
+    """Print what is new, and return what belongs to the answer.
+
+    Thoughts are dimmed on a terminal; elsewhere they go to stderr, as a file should get the answer.
+    """
     thought, content = delta.reasoning_content or "", delta.content or ""
-    if thought:
-        print(f"{DIM}{thought}{PLAIN}" if sys.stdout.isatty() else thought, end="", flush=True)
+    if thought and sys.stdout.isatty():
+        print(f"{DIM}{thought}{PLAIN}", end="", flush=True)
+    elif thought:
+        print(thought, end="", flush=True, file=sys.stderr)
     print(content, end="", flush=True)
     return content

@@ -40,6 +40,8 @@ class Report:
 
 def bench(options: argparse.Namespace) -> None:
     """Load the model that the options name, measure it, and print what was found."""
+    if options.json is not None:
+        Path(options.json).open("a").close()  # a wrong path should not show after minutes
     report = _measured(options)
     _print(report)
     if options.json is not None:

@@ -26,13 +26,23 @@ def run(options: argparse.Namespace) -> None:
 
 def _prompt(options: argparse.Namespace) -> str | None:
     """The text to answer, or None where somebody sits at a terminal to chat."""
-    if options.input is not None:
-        return str(options.input)
-    if sys.stdin.isatty():
+    if options.input is None and sys.stdin.isatty():
         return None
-    text = sys.stdin.read().strip()
-    if not text:
+    text = _piped() if options.input is None else str(options.input)
+    if not text.strip():
         raise ValueError("nothing to answer: give -i TEXT, pipe a text in, or run in a terminal")
+    return text
+
+
+def _piped() -> str:
+    text = sys.stdin.read().strip()
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:  # Python reads other bytes as surrogates
+        raise ValueError(
+            f"the text that is piped in is not UTF-8 after {error.start} characters. Convert it "
+            "first, as with iconv -t UTF-8"
+        ) from None
     return text
 
 

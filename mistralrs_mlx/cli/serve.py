@@ -2,6 +2,7 @@
 
 import argparse
 import importlib.util
+import socket
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ def serve(options: argparse.Namespace) -> None:
 
     config = None if options.config is None else read_config(options.config)
     settings = _settings(options, config)
+    _try_address(settings.host, settings.port)
     with _named(options) if config is None else _listed(options, config) as runner:
         print(f"http://{settings.host}:{settings.port}/v1", file=sys.stderr)
         for model in runner.list_models():
@@ -52,6 +54,18 @@ def _settings(options: argparse.Namespace, config: "Config | None") -> "Settings
     return Settings(
         cors_origins=tuple(options.cors_origin or ()), media_urls=options.media_urls, **said
     )
+
+
+def _try_address(host: str, port: int) -> None:
+    """Find out that nobody can listen there before models are loaded for minutes."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ValueError(
+            f"cannot listen on {host}:{port}: {reason}. Choose another --port or --host"
+        ) from error
 
 
 def _named(options: argparse.Namespace) -> Runner:

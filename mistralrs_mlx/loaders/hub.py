@@ -1,5 +1,6 @@
 """Model ids and paths -> local files. What exists locally is never asked of the hub."""
 
+import errno
 import os
 from collections.abc import Callable, Sequence
 from glob import escape
@@ -17,6 +18,7 @@ Told = Callable[[int, int | None], None]
 PATTERNS = ("*.json", "*.jinja", "*.safetensors", "*.model", "*.txt")
 # The same weights again, in layouts that nobody here reads.
 _UNUSED = ("original/*", "metal/*", "onnx/*", "openvino/*", "consolidated*", "runs/*", "*.onnx*")
+_LOCAL = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
 _PATHLIKE = ("/", "./", "../", "~", ".\\")
 
 
@@ -200,7 +202,17 @@ def _explained(error: Exception, model_id: str, revision: str | None) -> str:
             return f"{model_id!r} is neither a local folder nor an id of Hugging Face (owner/name)"
         case errors.LocalEntryNotFoundError() | ConnectionError():
             return _unreachable(model_id)
-    return f"Downloading {model_id} from Hugging Face failed: {_first_line(error)}. Try again later"
+    return _failed(error, model_id)
+
+
+def _failed(error: Exception, model_id: str) -> str:
+    said = _first_line(error)
+    if isinstance(error, OSError) and error.errno in _LOCAL:
+        return (
+            f"{model_id} cannot be kept on this machine: {said}. Make room, or name another folder "
+            "in the environment variable HF_HOME or as hf_cache_path="
+        )
+    return f"Downloading {model_id} from Hugging Face failed: {said}. Try again later"
 
 
 def _unreachable(model_id: str) -> str:

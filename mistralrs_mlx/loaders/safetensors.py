@@ -157,6 +157,8 @@ def _header(path: Path) -> dict[str, _Entry]:
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
+            if not size:
+                raise _damaged(path, "it is empty")
             length = int.from_bytes(file.read(8), "little")
             if size < 8 or length > min(size - 8, _LONGEST_HEADER):
                 raise _damaged(path, f"its header should have {length} bytes, the file has {size}")

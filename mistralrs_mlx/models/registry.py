@@ -201,4 +201,6 @@ def _find(key: str, value: str) -> Entry:
         return choices[value]
     near = get_close_matches(value, choices, n=3, cutoff=0.4) or sorted(choices)
     listed = ", ".join(f'"{name}"' for name in near)
-    raise UnsupportedArchitecture(f'"{value}"; nearest: {listed}. See docs/supported-models.md')
+    raise UnsupportedArchitecture(
+        f'Unsupported architecture "{value}"; nearest: {listed}. See docs/supported-models.md'
+    )

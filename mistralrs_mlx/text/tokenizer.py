@@ -72,7 +72,7 @@ class Tokenizer:
                 return self._inner.encode(text, add_special_tokens=add_special_tokens).ids
         except TypeError as error:  # how tokenizers refuses lone surrogates
             raise TokenizerError(
-                f"This text is not valid Unicode and has no tokens: {text[:40]!a}"
+                f"This text is not valid Unicode and has no tokens: {_from_surrogate(text)!a}"
             ) from error
 
     def encode_prompt(self, rendered: str) -> list[int]:
@@ -166,6 +166,11 @@ def _orderly(problem: str) -> Iterator[None]:
             f"{problem}: {error}. Download the tokenizer.json again, or give another one as "
             "tokenizer_json="
         ) from error
+
+
+def _from_surrogate(text: str) -> str:
+    """What stands where a text stops being Unicode."""
+    return next((text[at:][:20] for at, one in enumerate(text) if "\ud800" <= one <= "\udfff"), "")
 
 
 def _spelling(inner: tokenizers.Tokenizer) -> Spelling | None:

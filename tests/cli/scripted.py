@@ -16,9 +16,16 @@ def words(text: str, *, usage: Any = "Usage { }", interrupt: bool = False) -> It
     yield chunk(content="", usage=usage)
 
 
-def chunk(*, content: str | None, reasoning: str | None = None, usage: Any = None) -> Any:
+def chunk(
+    *,
+    content: str | None,
+    reasoning: str | None = None,
+    usage: Any = None,
+    finish_reason: str | None = None,
+) -> Any:
     delta = SimpleNamespace(content=content, reasoning_content=reasoning)
-    return SimpleNamespace(choices=[SimpleNamespace(delta=delta)], usage=usage)
+    choice = SimpleNamespace(delta=delta, finish_reason=finish_reason)
+    return SimpleNamespace(choices=[choice], usage=usage)
 
 
 class ScriptedRunner:

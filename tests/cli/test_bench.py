@@ -30,6 +30,12 @@ def test_it_measures_every_number_of_rows(report: dict) -> None:
     assert all(batch["decode_tokens_per_second"] > 0 for batch in report["batches"])
 
 
+def test_a_wrong_place_for_the_report_is_told_before_anything_loads(run, runner) -> None:
+    status, _, err = run("bench", "--json", "/no/such/folder/x.json")
+    assert (status, runner.made) == (1, {})
+    assert err == "mistralrs-mlx: /no/such/folder/x.json: No such file or directory\n"
+
+
 def test_it_counts_what_a_step_costs(report: dict) -> None:
     step = report["step"]
     assert step["primitives"] > step["dispatches"] > 10

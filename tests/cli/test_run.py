@@ -4,7 +4,7 @@ import pytest
 
 from mistralrs_mlx import ModelDType, Which
 
-from .scripted import words
+from .scripted import chunk, words
 
 
 def test_the_answer_goes_to_stdout_and_the_usage_to_stderr(run, runner) -> None:
@@ -23,6 +23,50 @@ def test_an_empty_pipe_is_an_error_before_anything_loads(run, runner) -> None:
     status, out, err = run("run", piped="  \n")
     assert (status, out, runner.made) == (1, "", {})
     assert err.startswith("mistralrs-mlx: nothing to answer")
+
+
+@pytest.mark.parametrize("text", ["", " "])
+def test_an_empty_text_is_an_error_before_anything_loads(run, runner, text: str) -> None:
+    status, out, err = run("run", "-i", text)
+    assert (status, out, runner.made) == (1, "", {})
+    assert err.startswith("mistralrs-mlx: nothing to answer")
+
+
+def test_piped_bytes_that_are_no_text_are_refused_with_the_place(run, runner) -> None:
+    status, _, err = run("run", piped="caf\udce9")
+    assert (status, runner.made) == (1, {})
+    assert "not UTF-8 after 3 characters" in err
+
+
+def test_thoughts_do_not_get_into_a_file(run, runner) -> None:
+    runner.script = [iter([chunk(content=None, reasoning="Hm."), chunk(content="Yes.")])]
+    status, out, err = run("run", "-i", "Is it?")
+    assert (status, out) == (0, "Yes.\n")
+    assert err.startswith("Hm.")
+
+
+def test_an_answer_that_was_cut_off_says_so(run, runner) -> None:
+    runner.script = [iter([chunk(content="Once", finish_reason="length")])]
+    assert "--max-tokens" in run("run", "-i", "Tell.")[2]
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("Give one as chat_template=, or none", "Give one as --chat-template, or none"),
+        ("chat_template='x' does not exist", "--chat-template 'x' does not exist"),
+        ("goes into quantized_filename of Which.GGUF", "goes into --gguf"),
+        ("no chat_template entry", "no chat_template entry"),
+    ],
+)
+def test_messages_name_options_where_they_name_arguments(run, runner, said, told) -> None:
+    runner.script = [ValueError(said)]
+    assert run("run", "-i", "x")[2] == f"mistralrs-mlx: {told}\n"
+
+
+def test_an_error_of_the_system_names_the_file(run, runner) -> None:
+    runner.script = [FileNotFoundError(2, "No such file or directory", "/no/such")]
+    assert run("run", "-i", "x")[2] == "mistralrs-mlx: /no/such: No such file or directory\n"
 
 
 @pytest.mark.parametrize("arguments", [(), ("-m", "demo")])

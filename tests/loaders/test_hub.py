@@ -1,5 +1,7 @@
 """Ids and paths: local files are never asked of the hub, and its failures say what to do."""
 
+import errno
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -109,6 +111,14 @@ def test_what_the_hub_refuses_says_what_to_do(
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
     assert said in complaint(resolve, "org/model", revision="v9")
+
+
+def test_a_full_disk_says_where_another_folder_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill(*_: Any, **__: Any) -> str:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fill)
+    assert re.search("No space left .* HF_HOME or as hf_cache", complaint(resolve, "org/model"))
 
 
 def test_a_repository_without_the_file_lists_those_it_has(

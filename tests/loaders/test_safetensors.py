@@ -154,6 +154,11 @@ def wrong_headers() -> Iterator[tuple[str, Any, bytes]]:
     yield "type F64, which is not supported", {"a": good | {"dtype": "F64", "shape": [1]}}, bytes(8)
 
 
+def test_an_empty_file_says_so(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes(b"")
+    assert "it is empty" in complaint(folder)
+
+
 @pytest.mark.parametrize(("said", "header", "data"), list(wrong_headers()))
 def test_a_header_that_cannot_be_right_is_quoted(
     folder: Path, said: str, header: object, data: bytes

@@ -146,9 +146,9 @@ def test_a_panic_within_tokenizers_is_an_error_like_any_other() -> None:
         broken.decode(broken.encode("a"))
 
 
-def test_half_a_surrogate_pair_is_refused() -> None:
-    with pytest.raises(TokenizerError, match="not valid Unicode"):
-        tokenizer(byte_level()).encode("a\ud83d")
+def test_half_a_surrogate_pair_is_refused_and_shown() -> None:
+    with pytest.raises(TokenizerError, match=r"not valid Unicode.*: '\\ud83d, see'"):
+        tokenizer(byte_level()).encode("a long way from the start\ud83d, see")
 
 
 def test_threads_share_a_tokenizer() -> None:
