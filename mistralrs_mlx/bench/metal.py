@@ -76,11 +76,13 @@ def _compiler() -> Iterator[None]:
 
 
 def _rms_norm(x: mx.array, weight: mx.array | None, *_: Any, **__: Any) -> Any:
-    return mx.depends(x, x if weight is None else weight)
+    x, *others = _alike(x, weight)
+    return mx.depends(x, others or x)
 
 
 def _layer_norm(x: mx.array, weight: Any, bias: Any, *_: Any, **__: Any) -> Any:
-    return mx.depends(x, _read(x, weight, bias))
+    x, *others = _alike(x, weight, bias)
+    return mx.depends(x, [x, *others])
 
 
 def _rope(x: mx.array, _: int, *, offset: Any, freqs: Any = None, **__: Any) -> Any:
@@ -92,6 +94,7 @@ def _rope(x: mx.array, _: int, *, offset: Any, freqs: Any = None, **__: Any) -> 
 def _attention(
     q: mx.array, k: mx.array, v: mx.array, *, mask: Any = None, sinks: Any = None, **_: Any
 ) -> Any:
+    q, k, v = _alike(q, k, v)
     same = q.shape[-1] == v.shape[-1]
     if same and mask is sinks is None:
         return mx.depends(q, [k, v])
@@ -111,6 +114,13 @@ def _dequantize(
     width = w.shape[-1] * 32 // (bits or 4)
     dtype = scales.dtype if mode == "affine" else mx.bfloat16
     return mx.depends(_blank((*w.shape[:-1], width), dtype), _read(w, scales, biases))
+
+
+def _alike(*inputs: Any) -> list[mx.array]:
+    """Those that are arrays, all in the type that holds each of theirs."""
+    arrays = _read(*inputs)
+    dtype = mx.result_type(*arrays)
+    return [each if each.dtype == dtype else each.astype(dtype) for each in arrays]
 
 
 def _read(*inputs: Any) -> list[mx.array]:

@@ -197,7 +197,7 @@ class GraniteMoeHybrid(CausalLM):
         *EXPERTS,
         Depthwise(r"\.conv1d\.weight$"),
     )
-    precise = (r"\.mamba\.(A_log|D|dt_bias)$",)
+    precise = (r"\.mamba\.(A_log|D|dt_bias|norm\.weight)$",)  # all that meets float32
 
     def __init__(self, config: GraniteMoeHybridConfig) -> None:
         rope = config.rope() if config.position_embedding_type == "rope" else None

@@ -237,7 +237,7 @@ class Qwen3Next(CausalLM):
         Depthwise(KERNELS),
     )
     dense = (r"\.shared_expert_gate$",)
-    precise = (r"\.linear_attn\.(A_log|dt_bias)$",)
+    precise = (r"\.linear_attn\.(A_log|dt_bias|norm\.weight)$",)  # all that meets float32
 
     def __init__(self, config: Qwen3NextConfig) -> None:
         rope, kinds = config.rope(), enumerate(config.kinds())

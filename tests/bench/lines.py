@@ -18,7 +18,7 @@ LINES: dict[str, tuple[float, float]] = {
     "GptOssForCausalLM": (28, 7),
     "GraniteForCausalLM": (13, 9),
     "GraniteMoeForCausalLM": (21, 9),
-    "GraniteMoeHybridForCausalLM": (44.67, 9),
+    "GraniteMoeHybridForCausalLM": (44, 9),
     "HunYuanDenseV1ForCausalLM": (16, 7),
     "HunYuanMoEV1ForCausalLM": (28, 7),
     "Lfm2ForCausalLM": (14.67, 7),

@@ -1,4 +1,4 @@
-"""Tiny models as they run on a GPU: in bfloat16, packed to four bits, layers put together."""
+"""Tiny models as they run on a GPU: in half precision, packed to four bits, layers together."""
 
 import re
 from typing import Any
@@ -20,12 +20,12 @@ __all__ = ["packed"]
 SPEC = Spec(4, 32)
 
 
-def packed(architecture: str, **changes: Any) -> CausalLM:
+def packed(architecture: str, *, dtype: mx.Dtype = mx.bfloat16, **changes: Any) -> CausalLM:
     """A model of a tiny config.json, ready to decode."""
-    model = tiny(config(architecture, **changes), mx.bfloat16)
+    model = tiny(config(architecture, **changes), dtype)
     model.update_modules(
         tree_map_with_path(
-            lambda path, layer: _packed(model, path, layer),
+            lambda path, layer: _packed(model, path, layer, dtype),
             model.leaf_modules(),
             is_leaf=nn.Module.is_module,
         )
@@ -35,8 +35,8 @@ def packed(architecture: str, **changes: Any) -> CausalLM:
     return model
 
 
-def _packed(model: CausalLM, path: str, layer: nn.Module) -> nn.Module:
+def _packed(model: CausalLM, path: str, layer: nn.Module, dtype: mx.Dtype) -> nn.Module:
     dense = any(re.search(pattern, path) for pattern in model.dense)
     if dense or not packable(layer) or not SPEC.fits(layer.weight.shape):
         return layer
-    return packed_layer(layer, quantized(layer.weight, SPEC, mx.bfloat16), mx.bfloat16)
+    return packed_layer(layer, quantized(layer.weight, SPEC, dtype), dtype)
