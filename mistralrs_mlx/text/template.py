@@ -10,7 +10,8 @@ import jinja2
 
 from mistralrs_mlx.errors import TemplateError
 
-from .sandbox import TICK, Sandbox, step_budget
+from .sandbox import Sandbox
+from .spending import spending
 from .template_source import TemplateSource
 
 __all__ = ["ChatTemplate"]
@@ -22,8 +23,8 @@ _BUILTIN_TOOLS = (
 _SCHEMA_ORDER = ("type", "properties", "required", "additionalProperties")
 # What a template may run into besides Jinja's own errors: it can call any method of a str or dict.
 _FAILURES = (
-    jinja2.TemplateError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError,
-    ValueError,
+    jinja2.TemplateError, ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError,
+    TypeError, ValueError,
 )  # fmt: skip
 _PROBE = "a message to try"
 
@@ -102,9 +103,9 @@ class ChatTemplate:
     def _render(self, template: jinja2.Template, variables: Mapping[str, Any]) -> str:
         tokens = {"bos_token": "", "eos_token": "", "unk_token": ""} | self.special_tokens
         date = self._now().strftime("%d, %B, %Y")
-        context = {**tokens, "date_string": date, **variables, TICK: step_budget()}
         try:
-            return template.render(context)
+            with spending():
+                return template.render({**tokens, "date_string": date, **variables})
         except TemplateError:
             raise
         except _FAILURES as error:
@@ -141,7 +142,8 @@ class ChatTemplate:
 
 def _compiled(sandbox: Sandbox, text: str, origin: str) -> jinja2.Template:
     try:
-        return sandbox.from_string(text)
+        with spending():
+            return sandbox.from_string(text)
     except jinja2.TemplateSyntaxError as error:
         raise TemplateError(
             f"The chat template of {origin} has an error in line {error.lineno}: {error.message}"

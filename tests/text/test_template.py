@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mistralrs_mlx.errors import TemplateError
-from mistralrs_mlx.text import sandbox
+from mistralrs_mlx.text import spending
 from mistralrs_mlx.text.messages import conversation
 from mistralrs_mlx.text.template import ChatTemplate
 from mistralrs_mlx.text.template_source import TemplateSource
@@ -220,7 +220,7 @@ def test_a_failing_template_says_what_and_where(text: str, problem: str) -> None
 def test_a_template_cannot_work_without_end(
     monkeypatch: pytest.MonkeyPatch, text: str, problem: str
 ) -> None:
-    monkeypatch.setattr(sandbox, "_MOST_STEPS", 10_000)
+    monkeypatch.setattr(spending, "MOST_STEPS", 10_000)
     with pytest.raises(TemplateError, match=problem):
         render("{% if messages[0].content == 'hello' %}" + text + "{% endif %}")
 
