@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
+from mistralrs_mlx.api.checks import TEXT, U32, rule, whole
 from mistralrs_mlx.api.details import ModelDetails
 from mistralrs_mlx.api.notebook import models_html, models_text
 from mistralrs_mlx.api.requests import (
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Runner"]
 
+TOKENS = rule(list[Annotated[int, whole(0, U32)]])
 Answered = Any
 """`ChatCompletionResponse`, or with `stream=True` a `ChatCompletionStreamer` of chunks.
 
@@ -51,7 +53,53 @@ that type-checks ask first.
 class Runner(ManagingMethods, UnbuiltMethods):
     """Holds a model and answers requests on it, from any number of threads at once.
 
-    `with Runner(...) as runner:` frees the model's memory at the end of the block.
+    `with Runner(...) as runner:` frees the memory at the end of the block. Arguments are those
+    of all eras of mistral.rs. Making one raises `ValueError` for whatever cannot be loaded, and
+    `NotImplementedError` for an argument that is not built yet.
+
+    Args:
+        which: What to load: `Which.Plain(...)`, `Which.GGUF(...)`, `demo_model()`, ...
+        max_seqs: How many answers run at once; others wait.
+        no_kv_cache: Compute everything anew for each token: for tests of caches.
+        prefix_cache_n: How many sequences are remembered, so that prompts which begin alike
+            cost less; 0 or None remembers none.
+        token_source: Where the hub's token is: `cache`, `none`, `literal:TOKEN`, `env:NAME`,
+            `path:FILE`.
+        mtp_model: A model that guesses several tokens. Not built yet: multi-token prediction.
+        mtp_n_predict: How many tokens it guesses. Not built yet: multi-token prediction.
+        chat_template: A Jinja template, a file with one (`.jinja` or `.json`), or the name of a
+            bundled one.
+        jinja_explicit: A `.jinja` file that goes before all others.
+        num_device_layers: No effect but a warning: a Mac has one memory.
+        in_situ_quant: Quantize while loading: `"4"`, `"Q4K"`, `"AFQ8"` and others.
+        anymoe_config: Experts made of several models. Not built yet: AnyMoE.
+        memory_goal: What models may take: a fraction, an amount or tokens, as `0.8`, `"12GiB"`,
+            `"65536tokens"`.
+        pa_blk_size: 8, 16 or 32; no effect, as there are no pages.
+        pa_cache_type: `PagedCacheType.F8E4M3` holds keys and values in 8 bits.
+        no_paged_attn: No effect: memory grows with sequences, without pages.
+        paged_attn: The same.
+        seed: Decides all draws of requests that have none of their own; 0 if not given.
+        enable_search: Search the web for requests with `web_search_options`.
+        search_embedding_model: `"embedding_gemma"`: what ranks the results.
+        search_callback: A search of your own, from a query to a list of dicts with `title`,
+            `description`, `url` and `content`.
+        tool_callbacks: Functions by the name of their tool, which the `Runner` calls for the
+            model as `function(name, arguments)`; each returns a string.
+        mcp_client_config: MCP servers whose tools the model may call. Not built yet: MCP.
+        code_execution_config: How code of the model is run. Not built yet: code execution.
+        shell_config: How commands of the model are run. Not built yet: a shell.
+        speculative_gamma: Early era: how many tokens the draft model guesses.
+        which_draft: Early era: a smaller model that guesses.
+        prompt_lookup: Extension: up to so many tokens are copied from the text where it repeats
+            itself, and checked in one pass; 0 is off.
+        pa_gpu_mem: Early era: MiB for the caches of this runner.
+        pa_gpu_mem_usage: Early era: `memory_goal` as a fraction.
+        pa_ctxt_len: Early era: `memory_goal` in tokens.
+        progress: Extension: None shows a bar on a terminal or in a notebook if it takes longer
+            than a second, False none. A function `progress(stage, done, total)` is told
+            instead, of a `"download"` and a `"load"` in bytes and of a `"prefill"` in tokens;
+            it may be called from another thread.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 (mistral.rs's signature)
@@ -90,55 +138,6 @@ class Runner(ManagingMethods, UnbuiltMethods):
         pa_ctxt_len: int | None = None,
         progress: Watcher = None,
     ) -> None:
-        """Load a model. Arguments are those of all eras of mistral.rs.
-
-        Raises `ValueError` for whatever cannot be loaded, `NotImplementedError` for an argument
-        that is not built yet.
-
-        Args:
-            which: What to load: `Which.Plain(...)`, `Which.GGUF(...)`, `demo_model()`, ...
-            max_seqs: How many answers run at once; others wait.
-            no_kv_cache: Compute everything anew for each token: for tests of caches.
-            prefix_cache_n: How many sequences are remembered, so that prompts which begin alike
-                cost less; 0 or None remembers none.
-            token_source: Where the hub's token is: `cache`, `none`, `literal:TOKEN`, `env:NAME`,
-                `path:FILE`.
-            mtp_model: A model that guesses several tokens. Not built yet: multi-token prediction.
-            mtp_n_predict: How many tokens it guesses. Not built yet: multi-token prediction.
-            chat_template: A Jinja template, a file with one (`.jinja` or `.json`), or the name of a
-                bundled one.
-            jinja_explicit: A `.jinja` file that goes before all others.
-            num_device_layers: No effect but a warning: a Mac has one memory.
-            in_situ_quant: Quantize while loading: `"4"`, `"Q4K"`, `"AFQ8"` and others.
-            anymoe_config: Experts made of several models. Not built yet: AnyMoE.
-            memory_goal: What models may take: a fraction, an amount or tokens, as `0.8`, `"12GiB"`,
-                `"65536tokens"`.
-            pa_blk_size: 8, 16 or 32; no effect, as there are no pages.
-            pa_cache_type: `PagedCacheType.F8E4M3` holds keys and values in 8 bits.
-            no_paged_attn: No effect: memory grows with sequences, without pages.
-            paged_attn: The same.
-            seed: Decides all draws of requests that have none of their own; 0 if not given.
-            enable_search: Search the web for requests with `web_search_options`.
-            search_embedding_model: `"embedding_gemma"`: what ranks the results.
-            search_callback: A search of your own, from a query to a list of dicts with `title`,
-                `description`, `url` and `content`.
-            tool_callbacks: Functions by the name of their tool, which the `Runner` calls for the
-                model as `function(name, arguments)`; each returns a string.
-            mcp_client_config: MCP servers whose tools the model may call. Not built yet: MCP.
-            code_execution_config: How code of the model is run. Not built yet: code execution.
-            shell_config: How commands of the model are run. Not built yet: a shell.
-            speculative_gamma: Early era: how many tokens the draft model guesses.
-            which_draft: Early era: a smaller model that guesses.
-            prompt_lookup: Extension: up to so many tokens are copied from the text where it repeats
-                itself, and checked in one pass; 0 is off.
-            pa_gpu_mem: Early era: MiB for the caches of this runner.
-            pa_gpu_mem_usage: Early era: `memory_goal` as a fraction.
-            pa_ctxt_len: Early era: `memory_goal` in tokens.
-            progress: Extension: None shows a bar on a terminal or in a notebook if it takes longer
-                than a second, False none. A function `progress(stage, done, total)` is told
-                instead, of a `"download"` and a `"load"` in bytes and of a `"prefill"` in tokens;
-                it may be called from another thread.
-        """
         self._roster = Roster()
         given = checked({name: value for name, value in locals().items() if name != "self"})
         refuse_unbuilt("Runner", given)
@@ -246,13 +245,15 @@ class Runner(ManagingMethods, UnbuiltMethods):
         model_id: str | None = None,
     ) -> list[int]:
         """The token ids of a text. `enable_thinking` has no meaning for a plain text."""
-        return self._roster.host(model_id).tokenizer.encode(text, add_special_tokens)
+        accepted = TEXT.accept("text", text)
+        return self._roster.host(model_id).tokenizer.encode(accepted, add_special_tokens)
 
     def detokenize_text(
         self, tokens: Sequence[int], skip_special_tokens: bool = True, model_id: str | None = None
     ) -> str:
         """The text of token ids; ids outside the vocabulary have none."""
-        return self._roster.host(model_id).tokenizer.decode(tokens, skip_special_tokens)
+        accepted = TOKENS.accept("tokens", tokens)
+        return self._roster.host(model_id).tokenizer.decode(accepted, skip_special_tokens)
 
     def max_sequence_length(self, model_id: str | None = None) -> int | None:
         """The most tokens, prompt and answer together, that the model was made for."""

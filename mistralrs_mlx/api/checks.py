@@ -6,7 +6,7 @@ rule. A value of the wrong type is a `TypeError`; one that cannot be right is a 
 
 import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Set
 from dataclasses import dataclass
 from os import PathLike, fspath
 from types import UnionType
@@ -26,6 +26,7 @@ __all__ = [
     "bias",
     "either",
     "enum_rule",
+    "items",
     "mistyped",
     "number",
     "rule",
@@ -35,6 +36,7 @@ __all__ = [
 
 U32 = 2**32 - 1
 U64 = 2**64 - 1
+UNLISTED = (str, bytes, bytearray, Mapping, Set)  # collections that no list is made of
 
 
 class OutOfRange(RequestError, OverflowError):
@@ -56,6 +58,13 @@ class Rule:
 def mistyped(name: str, expected: str, value: object) -> TypeError:
     """The error for a value of the wrong type."""
     return TypeError(f"argument {name!r} must be {expected}, found {_shown(value)}")
+
+
+def items(value: object) -> list[Any] | None:
+    """What stands in a list, a tuple, a range or an array, in order; None for anything else."""
+    if isinstance(value, Collection) and not isinstance(value, UNLISTED):
+        return list(value)
+    return None
 
 
 def whole(least: int = 0, most: int = U64, message: str | None = None) -> Rule:
@@ -230,9 +239,10 @@ def _each(one: Rule) -> Rule:
     expected = f"a list, each item {one.expected}"
 
     def accept(name: str, value: Any) -> list[Any]:
-        if not isinstance(value, list | tuple):
+        given = items(value)
+        if given is None:
             raise mistyped(name, expected, value)
-        return [one.accept(f"{name}[{index}]", item) for index, item in enumerate(value)]
+        return [one.accept(f"{name}[{index}]", item) for index, item in enumerate(given)]
 
     return Rule(expected=expected, accept=accept)
 

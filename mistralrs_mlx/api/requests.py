@@ -13,7 +13,7 @@ from mistralrs_mlx.errors import RequestError
 
 from .adapters import LoraAdapterGeneration
 from .agents import AgentToolApproval, AgentToolApprovalDecision, ShellSkillMount
-from .checks import TEXT, U32, Rule, bias, mistyped, number, unbuilt, whole
+from .checks import TEXT, U32, Rule, bias, items, mistyped, number, unbuilt, whole
 from .enums import AgentPermission, CodeExecutionPermission, ToolChoice
 from .files import InputFile, RequestedFile
 from .search import WebSearchOptions
@@ -42,8 +42,8 @@ def _messages(name: str, value: Any) -> str | list[dict[str, Any]]:
 
 
 def _strings(name: str, value: Any) -> list[str]:
-    given = [value] if isinstance(value, str) else value
-    if not isinstance(given, list | tuple):
+    given = [value] if isinstance(value, str) else items(value)
+    if given is None:
         raise mistyped(name, "a string or a list of strings", value)
     return [TEXT.accept(f"{name}[{index}]", one) for index, one in enumerate(given)]
 
@@ -72,15 +72,15 @@ def _false_unless_given(name: str, value: Any) -> bool:
 def _embedding_input(name: str, value: Any) -> Any:
     if isinstance(value, str):
         return value
-    if not isinstance(value, list | tuple):
+    given = items(value)
+    if given is None:
         raise TypeError(EMBEDDABLE)
-    if not value:
+    if not given:
         raise RequestError("embedding input sequence must not be empty")
-    if all(isinstance(one, str) for one in value):
-        return list(value)
-    if all(isinstance(one, list | tuple) for one in value):
-        return [_tokens(one) for one in value]
-    return _tokens(value)
+    if all(isinstance(one, str) for one in given):
+        return given
+    rows = [row for row in map(items, given) if row is not None]
+    return [_tokens(row) for row in rows] if len(rows) == len(given) else _tokens(given)
 
 
 def _tokens(given: Sequence[Any]) -> list[int]:

@@ -185,7 +185,14 @@ def _held(model: CausalLM | Borrowed | Encoder) -> nn.Module:
 
 def entry_of(checkpoint: Checkpoint, arch: WireEnum | None) -> registry.Entry:
     """The architecture of a checkpoint, or the one that outranks what its config.json says."""
-    return registry.of_config(checkpoint.config) if arch is None else registry.by_member(repr(arch))
+    if arch is None:
+        return registry.of_config(checkpoint.config)
+    entry = registry.by_member(repr(arch))
+    names = checkpoint.config.get("architectures") or [entry.name]
+    if not {entry.name, *entry.older} & set(names):
+        said = "%s is read as arch=%r, but config.json says %s"
+        log.warning(said, checkpoint.source, arch, names[0])
+    return entry
 
 
 def _recipes(checkpoint: Checkpoint, model: CausalLM | Borrowed | Encoder) -> dict[str, Recipe]:

@@ -81,6 +81,14 @@ def test_numbers_may_come_from_numpy() -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "kept"), [(np.array([[1, 2], [3, 4]]), [[1, 2], [3, 4]]), (range(2), [0, 1])]
+)
+def test_arrays_and_ranges_serve_as_lists(given: Any, kept: Any) -> None:
+    assert EmbeddingRequest(given).input == kept
+    assert chat(stop_seqs=np.array(["a", "b"])).stop_seqs == ["a", "b"]
+
+
+@pytest.mark.parametrize(
     ("arguments", "words"),
     [
         ({"max_tokens": 0}, r"max_tokens must be at least 1\. Found 0\."),

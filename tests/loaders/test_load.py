@@ -99,9 +99,15 @@ def test_an_unknown_architecture_is_refused_with_the_nearest(weights: Weights) -
         load(checkpoint)
 
 
-def test_the_users_architecture_outranks_the_configs(config: Config, weights: Weights) -> None:
+def test_the_users_architecture_outranks_the_configs(
+    config: Config, weights: Weights, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = LoadOptions(arch=Architecture.Llama)
+    load(made(config, weights), options)
+    assert not caplog.records
     checkpoint = made(config | {"architectures": ["MyForCausalLM"]}, weights)
-    assert load(checkpoint, LoadOptions(arch=Architecture.Llama)).architecture == "LlamaForCausalLM"
+    assert load(checkpoint, options).architecture == "LlamaForCausalLM"
+    assert "arch=Architecture.Llama, but config.json says MyForCausalLM" in caplog.text
 
 
 def test_progress_counts_the_bytes_that_are_read(config: Config, weights: Weights) -> None:

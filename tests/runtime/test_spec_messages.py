@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -139,6 +139,30 @@ def test_words_become_tokens_and_back(runner: Runner) -> None:
     assert runner.detokenize_text([*tokens, 10**6, 2], True) == "Hello there!"
     assert runner.detokenize_text([*tokens, 2], False) == "Hello there!<|im_end|>"
     assert runner.tokenize_text("<|im_end|>", False) == [2]
+    assert runner.detokenize_text(range(3, 5), True) == runner.detokenize_text([3, 4], True)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "error"),
+    [
+        ([-1], OverflowError),
+        ([2**32], OverflowError),
+        (["a"], TypeError),
+        ([1.0], TypeError),
+        ("ab", TypeError),
+        (None, TypeError),
+    ],
+)
+def test_what_is_no_list_of_tokens_has_no_text(
+    runner: Runner, tokens: Any, error: type[Exception]
+) -> None:
+    with pytest.raises(error, match="tokens"):
+        runner.detokenize_text(tokens, True)
+
+
+def test_what_is_no_text_has_no_tokens(runner: Runner) -> None:
+    with pytest.raises(TypeError, match="argument 'text' must be a string, found 3"):
+        runner.tokenize_text(cast(Any, 3), True, None)
 
 
 def test_every_method_refuses_an_unknown_model(runner: Runner) -> None:
