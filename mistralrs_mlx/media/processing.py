@@ -1,5 +1,7 @@
 """From a conversation's media to what a model encodes."""
 
+import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,9 +12,13 @@ from .audio import open_audio
 from .images import open_image, shrunk
 from .limits import Limits
 from .placeholders import Item, Placeholders, place
+from .sources import read_source
 from .types import DecodedAudio, DecodedImage, Media
 
 __all__ = ["Prepared", "Processor", "prepare"]
+
+# A file of 300 KB may need a gigabyte while it is decoded: one does at a time, whoever asks.
+_decoding = threading.Lock()
 
 
 class Processor:
@@ -52,18 +58,25 @@ def prepare(
     *,
     limits: Limits | None = None,
     max_edge: int | None = None,
+    room: int | None = None,
 ) -> Prepared:
     """Place, read, decode and process all media of a conversation.
 
-    Longer edges of pictures are first scaled down to `max_edge`. Every refusal is a `RequestError`
+    Longer edges of pictures are first scaled down to `max_edge`. Those that come when more than
+    `room` tokens are there already are not read any more. Every refusal is a `RequestError`
     that names the medium, as in "image 2 of message 1": messages count from 0, as they do in lists.
     """
     _refuse_kinds(items, processor.placeholders)
     placed = place(messages, items, processor.placeholders)
     names = _names(items)
     bounds = limits or Limits()
-    media = []
+    media: list[Media] = []
     for at in placed.order:
+        if room is not None and (tokens := sum(each.tokens for each in media)) > room:
+            raise RequestError(
+                f"{names[at]}: the media before it have {tokens} tokens, and the model's context "
+                f"is {room}. Send fewer or smaller ones"
+            )
         try:
             media.append(_processed(items[at], processor, bounds, max_edge))
         except RequestError as error:
@@ -72,10 +85,14 @@ def prepare(
 
 
 def _processed(item: Item, processor: Processor, limits: Limits, max_edge: int | None) -> Media:
-    if item.kind == "audio":
-        return processor.audio(open_audio(item.source, limits))
-    image = open_image(item.source, limits)
-    return processor.image(image if max_edge is None else shrunk(image, max_edge))
+    source = item.source
+    if isinstance(source, str | os.PathLike):  # before the others have to wait for it
+        source = read_source(source, limits)
+    with _decoding:
+        if item.kind == "audio":
+            return processor.audio(open_audio(source, limits))
+        image = open_image(source, limits)
+        return processor.image(image if max_edge is None else shrunk(image, max_edge))
 
 
 def _refuse_kinds(items: Sequence[Item], placeholders: Placeholders) -> None:

@@ -65,7 +65,13 @@ def _with_media(
     processor = senses.processor
     keeps = processor.template_places
     talk = conversation(messages, placement=Placement.KEEP if keeps else Placement.FLATTEN)
-    ready = prepare(talk.messages, talk.media, processor, max_edge=senses.max_edge)
+    ready = prepare(
+        talk.messages,
+        talk.media,
+        processor,
+        max_edge=senses.max_edge,
+        room=host.context_length,
+    )
     text = mark(_rendered(host, request, messages, ready.messages, tools), processor.placeholders)
     prompt = expand(host.tokenizer.encode_prompt(text), ready.media, processor.placeholders)
     if not prompt.media:

@@ -1,5 +1,9 @@
 """From messages with media to texts, arrays and names for what is wrong."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -31,9 +35,9 @@ class Hearing(Processor):
     )
 
 
-def prepared(*contents: list[object], processor: Processor | None = None, **how: int) -> Prepared:
+def prepared(*contents: list[object], processor: Processor | None = None, **how: Any) -> Prepared:
     read = conversation([{"role": "user", "content": content} for content in contents])
-    return prepare(read.messages, read.media, processor or Seeing(), max_edge=how.get("max_edge"))
+    return prepare(read.messages, read.media, processor or Seeing(), **how)
 
 
 def image(source: object) -> dict[str, object]:
@@ -57,6 +61,35 @@ def test_the_longer_edge_is_capped_first() -> None:
 def test_one_digest_stands_for_one_picture() -> None:
     first, second, third = prepared([image(PICTURE), image(ramp()), image(ramp(41))]).media
     assert first.digest == second.digest != third.digest
+
+
+def test_media_beyond_the_context_are_not_even_read() -> None:
+    with pytest.raises(RequestError, match=r"image 2 of message 0: .* 1200 tokens, .* is 1000"):
+        prepared([image(PICTURE), image("nowhere.png")], room=1000)
+    assert len(prepared([image(PICTURE)], room=1000).media) == 1
+
+
+class Alone(Seeing):
+    """Notices whether another picture is being processed."""
+
+    inside, together = 0, False
+
+    def image(self, image: DecodedImage) -> Media:
+        self.together |= self.inside > 0
+        self.inside += 1
+        time.sleep(0.02)
+        self.inside -= 1
+        return super().image(image)
+
+
+def test_one_picture_at_a_time_takes_the_memory_that_decoding_needs() -> None:
+    processor = Alone()
+    with ThreadPoolExecutor(4) as threads:
+        for each in [
+            threads.submit(prepared, [image(PICTURE)], processor=processor) for _ in range(8)
+        ]:
+            each.result()
+    assert not processor.together
 
 
 @pytest.mark.parametrize(
