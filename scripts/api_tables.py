@@ -76,7 +76,7 @@ def fragments() -> dict[str, str]:
 
 def words(kind: type, name: str) -> str | None:
     """What a parameter of a class means, as the docstrings say it."""
-    homes: list[object] = [kind, vars(kind)["__init__"]]
+    homes = [kind]
     if kind is CompletionRequest:
         homes.append(ChatCompletionRequest)
     found = (arguments(home).get(name) for home in homes)

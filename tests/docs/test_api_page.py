@@ -32,9 +32,8 @@ def test_the_help_of_a_selector_tells_of_its_own_arguments_and_no_others(kind: t
 
 
 def test_no_words_are_left_of_what_is_gone() -> None:
-    known = {kind: parameters(kind) for kind in REQUESTS}
+    known = {kind: parameters(kind) for kind in (*REQUESTS, Runner)}
     known[Which] = set().union(*map(parameters, SELECTORS))
-    known[Runner.__init__] = parameters(Runner)
     assert not [name for home, names in known.items() for name in arguments(home).keys() - names]
     assert not PAGES.keys() - set().union(*known.values())
 
@@ -47,7 +46,7 @@ def test_a_completion_has_the_words_of_a_chat_where_it_has_none() -> None:
 
 @pytest.mark.parametrize(
     ("home", "unbuilt"),
-    [(Which, WHICH), (Runner.__init__, RUNNER), (ChatCompletionRequest, REQUEST)],
+    [(Which, WHICH), (Runner, RUNNER), (ChatCompletionRequest, REQUEST)],
     ids=["Which", "Runner", "ChatCompletionRequest"],
 )
 def test_help_says_what_is_not_built_and_only_of_that(home: object, unbuilt: Any) -> None:

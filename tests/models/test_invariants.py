@@ -9,6 +9,7 @@ import pytest
 
 from mistralrs_mlx.cache.prefix import PrefixCache
 from mistralrs_mlx.cache.state import StateCache
+from mistralrs_mlx.layers.fusing import fuse
 from mistralrs_mlx.models.base import CausalLM
 from tests.models.assemble import Rows, tiny
 from tests.models.detweights import prompt
@@ -47,6 +48,13 @@ def apart(one: np.ndarray, two: np.ndarray) -> float:
 def test_single_tokens_are_one_prefill(model: CausalLM) -> None:
     whole = Rows(model).alone(TEXT)
     assert apart(Rows(model).alone(TEXT, *[1] * 50), whole) <= TOLERANCE
+
+
+@pytest.mark.parametrize("architecture", TINY)
+def test_layers_that_are_put_together_say_the_same(architecture: str) -> None:
+    apiece, joined = tiny(config(architecture)), tiny(config(architecture))
+    fuse(joined)
+    assert apart(Rows(joined).alone(TEXT), Rows(apiece).alone(TEXT)) <= TOLERANCE
 
 
 @pytest.mark.parametrize("chunks", [(1, 49), (7, 7, 36), (20, 1, 1, 28), (49, 1)])
