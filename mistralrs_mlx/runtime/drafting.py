@@ -1,7 +1,7 @@
 """How a runner guesses ahead: what was asked for, checked, and the drafter that comes of it."""
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from mistralrs_mlx.api.which import Which, WhichEmbedding
 from mistralrs_mlx.cache.layout import Recurs
@@ -27,10 +27,6 @@ class Drafting:
     which: Which | None = None
     gamma: int = GAMMA
     lookup: int = 0
-
-    def of_further_models(self) -> "Drafting":
-        """What holds for a model that joins later: a draft model serves the first one only."""
-        return replace(self, which=None)
 
 
 def checked_drafting(

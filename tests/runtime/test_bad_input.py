@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 
 from mistralrs_mlx import ChatCompletionRequest, CompletionRequest, Runner, Which
+from mistralrs_mlx.models.base import CausalLM
+
+from .asking import chat
 
 
 @pytest.fixture
@@ -163,3 +166,14 @@ def test_a_request_of_another_kind_is_a_type_error(tiny_llama: Path) -> None:
         ):
             with pytest.raises(TypeError, match=r"argument 'request' must be an? [CE]"):
                 send(wrong)  # type: ignore[operator]
+
+
+def test_a_defect_of_the_model_is_told_where_the_answer_is_read(
+    tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Runner(which=Which.Plain(model_id=str(tiny_llama))) as runner:
+        with monkeypatch.context() as patch:
+            patch.setattr(CausalLM, "embed", lambda *_: 1 / 0)
+            with pytest.raises(ValueError, match=r"failed while answering: ZeroDivis.*by zero$"):
+                chat(runner)
+        assert chat(runner).choices[0].finish_reason is not None

@@ -266,6 +266,20 @@ def test_a_further_model_has_the_first_ones_options_or_its_own(tiny_llama: Path)
         assert "bits" in runner.model_details("other").quantization
 
 
+def test_a_further_models_own_draft_model_takes_the_place_of_prompt_lookup(
+    tiny_llama: Path,
+) -> None:
+    which = plain(tiny_llama)
+    with Runner(which, prompt_lookup=4) as runner:
+        runner.add_model(which, "same")
+        runner.add_model(which, "drafted", which_draft=which, speculative_gamma=3)
+        same, other = (runner._roster.entry(each).opening.drafting for each in ("same", "drafted"))
+        assert (same.which, same.lookup) == (None, 4)
+        assert (other.which, other.gamma, other.lookup) == (which, 3, 0)
+        with pytest.raises(ValueError, match="give one of them"):
+            runner.add_model(which, "both", which_draft=which, prompt_lookup=2)
+
+
 def test_details_tell_what_a_model_is_and_holds(runner: Runner) -> None:
     ask(runner, "a")
     worker().call(lambda: None)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from mistralrs_mlx import ChatCompletionRequest, Runner, ToolChoice, Which
+from mistralrs_mlx.runtime.host import Host
 
 TEMPLATE = (
     "{% if tools %}{{ tools | tojson }}{% endif %}"
@@ -67,6 +68,16 @@ def test_a_call_is_told_apart_from_the_text_before_it(runner: Runner) -> None:
 
 def test_a_lone_call_has_no_content(runner: Runner) -> None:
     assert answer(runner, CALL, tool_schemas=[json.dumps(WEATHER)]).message.content is None
+
+
+def test_what_would_follow_complete_calls_is_not_generated(runner: Runner) -> None:
+    babble = says(CALL + " And so on" * 40, tool_schemas=[WEATHER], max_tokens=400)
+    whole, plain = map(
+        runner.send_chat_completion_request, (babble, says(CALL, tool_schemas=[WEATHER]))
+    )
+    assert whole.choices[0].finish_reason == "tool_calls"
+    assert whole.choices[0].message.tool_calls[0].function.name == "get_weather"
+    assert whole.usage.completion_tokens < plain.usage.completion_tokens + 20
 
 
 @pytest.mark.parametrize("choice", [ToolChoice.NoTools, "none"])
@@ -172,6 +183,17 @@ def test_a_failing_tool_is_a_result_that_says_so(
     told = json.loads(whole.agentic_tool_calls[0].result_content)
     assert (told["tool"], told["status"]) == ("get_weather", "failed")
     assert error in told["error"]
+
+
+def test_an_answer_that_is_left_while_a_tool_runs_asks_the_model_no_more(
+    agent: Runner, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started, start = [], Host.start
+    monkeypatch.setattr(Host, "start", lambda *args: (started.append(1), start(*args))[1])
+    stream = agent.send_chat_completion_request(says(CALL, stream=True))
+    monkeypatch.setattr(Desk, "__call__", lambda *_: (stream.close(), "It rains.")[1])
+    assert list(stream) == []
+    assert started == [1]
 
 
 def test_usage_adds_up_over_rounds(agent: Runner) -> None:
