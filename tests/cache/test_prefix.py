@@ -164,6 +164,13 @@ def test_a_sequence_that_grows_is_one_sequence() -> None:
     assert (len(prefix), prefix.nbytes) == (1, 30 * COLUMN)
 
 
+def test_a_sequence_that_another_begins_with_is_one_of_its_own() -> None:
+    prefix, caches = plain(sequences=1)
+    for length in (20, 10):
+        stored(prefix, caches, [1] * length)
+    assert (prefix.nbytes, known(prefix, [1] * 30)) == (10 * COLUMN, 10)
+
+
 def test_the_oldest_sequence_is_forgotten_first_but_not_what_others_share() -> None:
     prefix, caches = plain(sequences=2)
     for end in (2, 3, 4):

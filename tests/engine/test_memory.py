@@ -51,6 +51,11 @@ def prompt(length: int) -> list[int]:
         ("4 GB", "total", 4 * 10**9),
         ("512mib", "total", 512 * 2**20),
         ("1.5GiB", "total", 3 * 2**29),
+        ("2kib", "total", 2**11),
+        ("1TiB", "total", 2**40),
+        ("7kB", "total", 7000),
+        ("7MB", "total", 7 * 10**6),
+        ("1TB", "total", 10**12),
         ("65536tokens", "tokens", 65536),
     ],
 )
@@ -80,6 +85,9 @@ def test_a_goal_of_another_type_is_a_type_error() -> None:
         checked_goal([1])  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="'pa_gpu_mem' must be an int"):
         checked_goal(pa_gpu_mem=True)
+    for share in ({"goal": True}, {"pa_gpu_mem_usage": True}):
+        with pytest.raises(TypeError, match="must be a number, found True"):
+            checked_goal(**share)
 
 
 @pytest.mark.parametrize("window", [None, 300])
