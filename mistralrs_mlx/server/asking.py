@@ -192,8 +192,8 @@ def _tools(body: ChatBody) -> tuple[list[dict[str, Any]] | None, Any]:
 
 def _name(tool: object) -> str:
     match tool:
-        case {"function": {"name": str(name)}}:
-            return name
+        case {"function": {"name": str(name)}} | {"type": "function", "name": str(name)}:
+            return name  # mistral.rs's clients name the allowed ones in the second way
     raise Failure(400, 'a tool is {"type": "function", "function": {"name": ...}}')
 
 

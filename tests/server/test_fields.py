@@ -116,8 +116,11 @@ def test_thinking_may_be_said_within_the_templates_arguments(client: httpx.Clien
     assert chat(client, chat_template_kwargs={"other": 1}).status_code == 400
 
 
-def test_allowed_tools_leave_the_others_out() -> None:
-    choice = {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [TOOL]}}
+@pytest.mark.parametrize("named", [TOOL, {"type": "function", "name": "f"}])
+@pytest.mark.parametrize("nested", [True, False])
+def test_allowed_tools_leave_the_others_out(named: dict[str, Any], nested: bool) -> None:
+    allowed = {"mode": "required", "tools": [named]}
+    choice = {"type": "allowed_tools", **({"allowed_tools": allowed} if nested else allowed)}
     body = ChatBody(messages="x", tools=[TOOL, OTHER], tool_choice=choice)
     request = chat_request(body)
     assert (request.tool_schemas, request.tool_choice) == ([TOOL], "required")
