@@ -19,6 +19,7 @@ from mistralrs_mlx.models.embedder import Embedder, Headless
 from mistralrs_mlx.text.tokenizer import Tokenizer
 
 from .facts import Facts
+from .fitting import refuse_unknown
 from .host import Host
 
 __all__ = ["AnyHost", "EmbeddingHost", "answer_embedding", "batches", "text_host"]
@@ -66,6 +67,7 @@ class EmbeddingHost:
             found = self._known(given, place)
         if not found:
             raise RequestError(f"input {place} has no tokens. Give at least one character")
+        refuse_unknown(found, self._vocab_size)
         return self._fitted(found, place, truncate=truncate)
 
     def embed(self, rows: Sequence[list[int]]) -> list[list[float]]:

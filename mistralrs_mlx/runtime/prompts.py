@@ -10,7 +10,7 @@ from mistralrs_mlx.engine.reading import Medium
 from mistralrs_mlx.errors import RequestError
 from mistralrs_mlx.text.messages import Placement, conversation, refuse_media
 
-from .fitting import fitted
+from .fitting import fitted, refuse_unknown
 from .host import Host
 from .senses import Senses
 
@@ -77,6 +77,7 @@ def _with_media(
     if not prompt.media:
         return Prompt(text=text, tokens=fitted(prompt.tokens, host, request))
     _refuse_long(len(prompt.tokens), host.context_length)
+    refuse_unknown(prompt.tokens, host.vocab_size)
     kinds = {medium.kind for medium in prompt.media}
     mode = senses.mode_for(kinds)
     placed = zip(prompt.media, prompt.starts, strict=True)

@@ -1,0 +1,66 @@
+"""Models from strangers whose files lie: they fail with a reason, and alone."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mistralrs_mlx import (
+    ChatCompletionRequest,
+    CompletionRequest,
+    EmbeddingRequest,
+    RequestError,
+    Runner,
+    Which,
+)
+from mistralrs_mlx.errors import TokenizerError
+from tests.tiny_checkpoint import write_tiny_llama
+
+
+def lying(folder: Path, change: Callable[[dict[str, Any]], None]) -> Runner:
+    """A runner of a model whose tokenizer.json was changed."""
+    path = write_tiny_llama(folder) / "tokenizer.json"
+    described = json.loads(path.read_text())
+    change(described)
+    path.write_text(json.dumps(described))
+    return Runner(Which.Plain(model_id=str(folder)))
+
+
+def far_token(tokenizer: dict[str, Any]) -> None:
+    token = {"id": 298, "content": "<far>", "special": True, "normalized": False}
+    token |= dict.fromkeys(("single_word", "lstrip", "rstrip"), False)
+    tokenizer["added_tokens"].append(token)
+
+
+def panicking(tokenizer: dict[str, Any]) -> None:
+    tokenizer["decoder"] = {"type": "Strip", "content": "a", "start": 1, "stop": 1}
+
+
+def chat(words: str, **more: Any) -> ChatCompletionRequest:
+    return ChatCompletionRequest(messages=words, model="default", max_tokens=2, **more)
+
+
+def test_no_token_reads_beyond_the_models_vocabulary(tmp_path: Path) -> None:
+    words = "made the token 298 of this text"
+    with lying(tmp_path / "far", far_token) as runner:
+        with pytest.raises(RequestError, match=words):
+            runner.send_chat_completion_request(chat("<far>"))
+        with pytest.raises(RequestError, match=words):
+            runner.send_completion_request(CompletionRequest(prompt="<far>", model="default"))
+        with pytest.raises(RequestError, match=words):
+            runner.send_embedding_request(EmbeddingRequest(input="<far>"))
+
+
+def test_a_tokenizer_that_panics_takes_no_other_model_with_it(
+    tmp_path: Path, tiny_llama: Path
+) -> None:
+    with (
+        Runner(Which.Plain(model_id=str(tiny_llama))) as other,
+        lying(tmp_path / "panics", panicking) as runner,
+    ):
+        (letter,) = runner.tokenize_text("a", False)
+        with pytest.raises(TokenizerError, match="cannot be turned into text"):
+            runner.send_chat_completion_request(chat("b", logit_bias={letter: 100.0}))
+        assert other.send_chat_completion_request(chat("b")).choices
