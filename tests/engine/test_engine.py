@@ -319,3 +319,17 @@ def test_a_choice_canceled_during_the_last_chunk_is_told_its_end() -> None:
     finish(engine)
     assert (each.sink.reason, sibling.sink.reason) == ("length", "canceled")
     assert each.tokens == continuation(toy, [1, 2, 3], 4)
+
+
+def test_a_prompt_canceled_during_its_last_chunk_leaves_no_row_behind() -> None:
+    toy = Toy()
+    stays, goes, later = (sequence([1 + i] * 5, limit=9) for i in range(3))
+    goes.sink.prefilled = lambda done, total: setattr(goes, "canceled", True)
+    engine = Engine(toy, max_seqs=3)
+    for each in (stays, goes, later):
+        engine.submit(each)
+        engine.step()
+    finish(engine)
+    assert (goes.sink.reason, goes.tokens) == ("canceled", [])
+    for each in (stays, later):
+        assert each.tokens == continuation(toy, each.prompt, 9)

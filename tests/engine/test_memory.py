@@ -253,6 +253,7 @@ def test_what_is_kept_of_earlier_sequences_makes_room_for_new_ones() -> None:
     toy, kept = Toy(), PrefixCache(sequences=16, limit=2**30)
     memory = Budget(Goal(caches=1024 * COLUMN), Ledger(lambda: PLENTY))
     engine = Engine(toy, max_seqs=8, memory=memory, prefix=kept, prefill_budget=64)
+    assert kept.limit == 256 * COLUMN  # a quarter
     engine.submit(sequence(prompt(200), limit=5))
     finish(engine)
     before = kept.nbytes
