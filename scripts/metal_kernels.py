@@ -1,16 +1,23 @@
-"""MLX's fused kernels against plain formulas, which the CPU computes in float32."""
+"""MLX's fused kernels against plain formulas, and parts of models against the CPU in float32."""
 
+import os
+import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
 
 import mlx.core as mx
 import numpy as np
 
+from mistralrs_mlx.bench.metal import fuses
+from scripts.metal_parts import COARSE, parts
+
 __all__ = ["kernels"]
 
 DTYPES = {mx.float32: 1e-4, mx.float16: 4e-3, mx.bfloat16: 3e-2}  # with the error that is allowed
 NARROW = 4  # times as much where the CPU computes, which adds up in the narrow type
+TF32 = 3e-3  # in float32 where a GPU multiplies with ten bits of it
 BITS, GROUPS = (2, 3, 4, 5, 6, 8), (32, 64, 128)
 MODES = (("mxfp4", 32, 4), ("mxfp8", 32, 8), ("nvfp4", 16, 4))
 Compared = tuple[str, mx.array, mx.array, float]
@@ -25,11 +32,20 @@ def kernels(device: mx.Device) -> Iterator[tuple[str, float, float]]:
 
 
 def _compared(device: mx.Device) -> Iterator[Compared]:
-    for dtype, allowed in DTYPES.items():
+    for dtype, usual in DTYPES.items():
         name = str(dtype).removeprefix("mlx.core.")
-        for compared in (_norm, _rope, _attention, _quantized, _gathered):
+        allowed = max(usual, TF32) if dtype == mx.float32 and _rounds_products(device) else usual
+        for compared in (_norm, _rope, _attention, _quantized, _gathered, _parts):
             for what, found, expected in compared(device, dtype):
-                yield f"{what}, {name}", found, expected, allowed
+                yield f"{what}, {name}", found, expected, max(allowed, COARSE.get(what, 0))
+
+
+def _rounds_products(device: mx.Device) -> bool:
+    """Whether float32 is rounded before it is multiplied: from the M5 on, unless told not to."""
+    if device.type == mx.cpu or os.environ.get("MLX_ENABLE_TF32") == "0":
+        return False
+    generation = re.search(r"_g(\d+)", str(mx.device_info(device).get("architecture")))
+    return generation is not None and int(generation[1]) >= 17
 
 
 Pairs = Iterator[tuple[str, mx.array, mx.array]]
@@ -116,6 +132,30 @@ def _gathered(device: mx.Device, dtype: mx.Dtype) -> Pairs:
         with mx.stream(mx.cpu):
             expected = x.astype(mx.float32) @ packed.dense()[chosen].swapaxes(-1, -2)
         yield f"gather_qmm {packed}", found, expected
+
+
+def _parts(device: mx.Device, dtype: mx.Dtype) -> Pairs:
+    for name, part, arrays in parts():
+        with _plain():
+            expected = part(*arrays)
+            mx.eval(expected)
+        with mx.stream(device):
+            found = part(*(each.astype(dtype) for each in arrays))
+            mx.eval(found)
+        yield name, found, expected
+
+
+@contextmanager
+def _plain() -> Iterator[None]:
+    """The CPU, and nothing fused."""
+    fused = fuses()
+    mx.disable_compile()
+    try:
+        with mx.stream(mx.cpu):
+            yield
+    finally:
+        if fused:
+            mx.enable_compile()
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import sys
 import mlx.core as mx
 import pytest
 
+from mistralrs_mlx.cache.kv import KVCache
 from scripts import check_metal, metal_kernels
 from scripts.check_metal import Check
 
@@ -49,3 +50,32 @@ def test_a_failure_is_counted_in_the_report() -> None:
     checks = [Check(name="a", passed=True, found=""), Check(name="b", passed=False, found="why")]
     assert "1 of 2 failed" in check_metal.report(checks)
     assert "| **FAILED** | b | why |" in check_metal.report(checks)
+
+
+def test_parts_of_models_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metal_kernels, "DTYPES", {mx.float16: 4e-3})
+    monkeypatch.setattr(metal_kernels, "_quantized", lambda *_: iter(()))
+    monkeypatch.setattr(metal_kernels, "_gathered", lambda *_: iter(()))
+    right = KVCache.store
+    monkeypatch.setattr(
+        KVCache, "store", lambda cache, k, v, step: right(cache, k, _dropped(v), step)
+    )
+    found = {check.name: check.passed for check in check_metal.kernel_checks(mx.Device(mx.cpu))}
+    assert [name for name, passed in found.items() if not passed] == ["arena"]
+
+
+def _dropped(values: mx.array) -> mx.array:
+    """Zeros in half precision."""
+    return values if values.dtype == mx.float32 else mx.zeros_like(values)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "wish", "rounds"),
+    [("applegpu_g16s", "1", False), ("applegpu_g17s", "1", True), ("applegpu_g17s", "0", False)],
+)
+def test_float32_is_compared_as_the_gpu_multiplies_it(
+    architecture: str, wish: str, rounds: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLX_ENABLE_TF32", wish)
+    monkeypatch.setattr(mx, "device_info", lambda _: {"architecture": architecture})
+    assert metal_kernels._rounds_products(mx.Device(mx.gpu)) is rounds
