@@ -13,6 +13,8 @@ from mistralrs_mlx import (
     Usage,
 )
 
+from .terminal import shown
+
 __all__ = ["Answer", "Sampling", "show"]
 
 Chunks = Iterable[ChatCompletionChunkResponse]
@@ -66,8 +68,8 @@ def _print(delta: Delta) -> str:
     """
     thought, content = delta.reasoning_content or "", delta.content or ""
     if thought and sys.stdout.isatty():
-        print(f"{DIM}{thought}{PLAIN}", end="", flush=True)
+        print(f"{DIM}{shown(thought, sys.stdout)}{PLAIN}", end="", flush=True)
     elif thought:
-        print(thought, end="", flush=True, file=sys.stderr)
-    print(content, end="", flush=True)
+        print(shown(thought, sys.stderr), end="", flush=True, file=sys.stderr)
+    print(shown(content, sys.stdout), end="", flush=True)
     return content

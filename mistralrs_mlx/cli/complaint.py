@@ -3,6 +3,8 @@
 import re
 import sys
 
+from .terminal import shown
+
 __all__ = ["MISTAKES", "complain"]
 
 MISTAKES = (ValueError, OSError, NotImplementedError)  # the user's; any other error is ours
@@ -24,7 +26,7 @@ NAMED = re.compile(rf"\b({'|'.join(map(re.escape, OPTIONS))})(['\"\w/]?)")
 def complain(error: Exception) -> None:
     """Say what went wrong, in the words of the command line."""
     said = " ".join(_text(error).split()) or type(error).__name__
-    print(f"mistralrs-mlx: {NAMED.sub(_option, said)}", file=sys.stderr)
+    print(f"mistralrs-mlx: {shown(NAMED.sub(_option, said), sys.stderr)}", file=sys.stderr)
 
 
 def _text(error: Exception) -> str:
