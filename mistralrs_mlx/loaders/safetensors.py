@@ -108,7 +108,7 @@ def _shards(folder: Path) -> list[Path]:
         return _indexed(folder / _INDEX)
     if (folder / _SINGLE).is_file():
         return [folder / _SINGLE]
-    found = sorted(folder.glob("*.safetensors"))
+    found = sorted(path for path in folder.glob("*.safetensors") if path.is_file())
     shards = [path for path in found if not path.name.startswith(_OTHER_LAYOUT)]
     if not shards:
         formats = ", ".join(path.name for path in _formats(folder)) or "no weights at all"

@@ -9,6 +9,8 @@ from mistralrs_mlx.errors import RequestError
 
 __all__ = ["public_handlers", "refuse_private_address"]
 
+TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")  # IPv4, as networks that only have IPv6 see it
+
 
 def public_handlers() -> tuple[BaseHandler, ...]:
     """What opens http and https addresses for urllib; it raises `RequestError` for private ones."""
@@ -19,12 +21,20 @@ def refuse_private_address(host: str, text: str) -> None:
     """Raise for an address that is not on the public internet."""
     address = ipaddress.ip_address(text)
     if isinstance(address, ipaddress.IPv6Address):
-        address = address.ipv4_mapped or address
+        address = _within(address) or address
     if not address.is_global or address.is_multicast:
         raise RequestError(
             f"{host} is at {text}, in a private network, where neither searches nor redirects may "
             "lead; if it is meant, read it yourself or give that address itself"
         )
+
+
+def _within(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """The IPv4 address that a gateway, or this machine, takes out of it."""
+    number = int(address)
+    if address in TRANSLATED or 1 < number < 1 << 32:
+        return ipaddress.IPv4Address(number & 0xFFFF_FFFF)
+    return address.ipv4_mapped or address.sixtofour
 
 
 def _refuse_private(host: str) -> None:

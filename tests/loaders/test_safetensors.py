@@ -1,6 +1,7 @@
 """Folders of safetensors: which files count, and what a damaged one says."""
 
 import json
+import os
 import struct
 import time
 from collections.abc import Iterator, Mapping
@@ -188,6 +189,13 @@ def test_flipped_bytes_raise_nothing_but_checkpoint_errors(
     with suppress(CheckpointError):
         for lazy in load(folder).tensors.values():
             lazy()
+
+
+def test_what_is_no_file_is_not_waited_for(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    os.mkfifo(folder / "model.safetensors")
+    with pytest.raises(CheckpointError, match="no weights"):
+        load(folder)
 
 
 def test_a_file_that_is_cut_after_it_was_opened_says_so(folder: Path) -> None:

@@ -109,7 +109,11 @@ def test_a_server_that_is_not_there_is_a_request_error(base: str) -> None:
         download("http://127.0.0.1:1/", Limits())
 
 
-@pytest.mark.parametrize("text", ["10.0.0.1", "169.254.169.254", "::ffff:192.168.0.1", "fd00::1"])
+@pytest.mark.parametrize(
+    "text",
+    ["10.0.0.1", "169.254.169.254", "::ffff:192.168.0.1", "fd00::1", "64:ff9b::a9fe:a9fe",
+     "2002:7f00:1::", "::127.0.0.1"],
+)  # fmt: skip
 def test_addresses_of_private_networks_are_known(text: str) -> None:
     with pytest.raises(RequestError, match="private network"):
         public.refuse_private_address("x", text)
