@@ -28,16 +28,16 @@ from mistralrs_mlx.text.parsers.calls import ToolCall
 from mistralrs_mlx.text.tokenizer import Tokenizer
 
 from .chat import Chat, Update
-from .events import End
+from .events import End, Piece
 from .host import Answer
 from .usage import usage
 
 __all__ = [
+    "ChatCollector",
+    "CompletionCollector",
     "Heading",
     "chat_chunks",
-    "chat_response",
     "completion_chunks",
-    "completion_response",
 ]
 
 
@@ -86,36 +86,47 @@ class _Draft:
             self.end, self.finish_reason = update.end, update.deltas.finish_reason or "stop"
 
 
-def chat_response(
-    chat: Chat, heading: Heading, tokenizer: Tokenizer, *, choices: int, logprobs: bool
-) -> ChatCompletionResponse:
-    """Wait for a chat answer and return it whole; of several rounds, what the last one says."""
-    rounds: dict[int, list[_Draft]] = {}
-    for update in chat.updates():
-        drafts = rounds.setdefault(update.round, [_Draft() for _ in range(choices)])
-        drafts[update.choice].add(update)
-    if not rounds:
-        raise Canceled("the answer was canceled")
-    return ChatCompletionResponse(
-        id=heading.id,
-        choices=[
-            _choice(index, draft, tokenizer, logprobs=logprobs)
-            for index, draft in enumerate(rounds[max(rounds)])
-        ],
-        created=heading.created,
-        model=heading.model,
-        usage=usage(chat.rounds),
-        agentic_tool_calls=chat.records or None,
-        session_id=heading.session_id,
-    )
+class ChatCollector:
+    """A chat answer from its updates; of several rounds, what the last one says."""
+
+    def __init__(self, choices: int) -> None:
+        self._round = -1
+        self._choices, self._drafts = choices, list[_Draft]()
+
+    def add(self, update: Update) -> None:
+        if update.round != self._round:
+            self._round, self._drafts = update.round, [_Draft() for _ in range(self._choices)]
+        self._drafts[update.choice].add(update)
+
+    def response(
+        self, chat: Chat, heading: Heading, tokenizer: Tokenizer, *, logprobs: bool
+    ) -> ChatCompletionResponse:
+        """The whole answer, once all of it has been added."""
+        if not self._drafts:
+            raise Canceled("the answer was canceled")
+        return ChatCompletionResponse(
+            id=heading.id,
+            choices=[
+                _choice(index, draft, tokenizer, logprobs=logprobs)
+                for index, draft in enumerate(self._drafts)
+            ],
+            created=heading.created,
+            model=heading.model,
+            usage=usage(chat.rounds),
+            agentic_tool_calls=chat.records or None,
+            session_id=heading.session_id,
+        )
 
 
 def chat_chunks(
     chat: Chat, heading: Heading, tokenizer: Tokenizer, *, choices: int, logprobs: bool
-) -> Iterator[ChatCompletionChunkResponse]:
-    """Give a chat answer chunk by chunk, as its tokens come."""
+) -> Iterator[ChatCompletionChunkResponse | None]:
+    """Give a chat answer chunk by chunk, as its tokens come; None while none has come."""
     ended = 0
     for update in chat.updates():
+        if update is None:
+            yield None
+            continue
         ended += update.end is not None
         yield ChatCompletionChunkResponse(
             id=heading.id,
@@ -127,38 +138,58 @@ def chat_chunks(
         )
 
 
-def completion_response(
-    answer: Answer, heading: Heading, *, best_of: int | None, prefix: str, suffix: str
-) -> CompletionResponse:
-    """Wait for a completion and return its `best_of` likeliest choices, or all in order."""
-    drafts = _collect(answer)
-    timings = [draft.ended.timing for draft in drafts]
-    if best_of is not None and best_of < len(drafts):
-        drafts = sorted(drafts, key=lambda draft: -draft.score)[:best_of]
-    choices = [
-        CompletionChoice(
-            finish_reason=draft.ended.reason,
-            index=index,
-            text=prefix + draft.text + suffix,
+class CompletionCollector:
+    """A completion from its events, without reasoning or tools."""
+
+    def __init__(self, choices: int) -> None:
+        self._drafts = [_Draft() for _ in range(choices)]
+
+    def add(self, event: Piece) -> None:
+        draft = self._drafts[event.choice]
+        draft.texts.append(event.text)
+        if event.logprob is not None:
+            draft.logprobs.append(event.logprob)
+        if isinstance(event, End):
+            draft.end = event
+
+    def response(
+        self, heading: Heading, *, best_of: int | None, prefix: str, suffix: str
+    ) -> CompletionResponse:
+        """The `best_of` likeliest choices, or all in order, once all has been added."""
+        drafts = self._drafts
+        timings = [draft.ended.timing for draft in drafts]
+        if best_of is not None and best_of < len(drafts):
+            drafts = sorted(drafts, key=lambda draft: -draft.score)[:best_of]
+        choices = [
+            CompletionChoice(
+                finish_reason=draft.ended.reason,
+                index=index,
+                text=prefix + draft.text + suffix,
+            )
+            for index, draft in enumerate(drafts)
+        ]
+        return CompletionResponse(
+            id=heading.id,
+            choices=choices,
+            created=heading.created,
+            model=heading.model,
+            usage=usage([timings]),
         )
-        for index, draft in enumerate(drafts)
-    ]
-    return CompletionResponse(
-        id=heading.id,
-        choices=choices,
-        created=heading.created,
-        model=heading.model,
-        usage=usage([timings]),
-    )
 
 
 def completion_chunks(
     answer: Answer, heading: Heading, *, prefix: str, suffix: str
-) -> Iterator[CompletionChunkResponse]:
-    """Give a completion piece by piece; a choice begins with `prefix` and ends with `suffix`."""
+) -> Iterator[CompletionChunkResponse | None]:
+    """Give a completion piece by piece, and None while no piece has come.
+
+    A choice begins with `prefix` and ends with `suffix`.
+    """
     timings: list[Timing] = []
     begun: set[int] = set()
     for event in answer:
+        if event is None:
+            yield None
+            continue
         text = event.text if event.choice in begun else prefix + event.text
         begun.add(event.choice)
         ended = isinstance(event, End)
@@ -222,19 +253,6 @@ def _calls(calls: tuple[ToolCall, ...]) -> list[ToolCallResponse] | None:
         )
         for index, call in enumerate(calls)
     ] or None
-
-
-def _collect(answer: Answer) -> list[_Draft]:
-    """The choices of an answer without reasoning or tools."""
-    drafts = [_Draft() for _ in range(answer.choices)]
-    for event in answer:
-        draft = drafts[event.choice]
-        draft.texts.append(event.text)
-        if event.logprob is not None:
-            draft.logprobs.append(event.logprob)
-        if isinstance(event, End):
-            draft.end = event
-    return drafts
 
 
 def _logprobs(draft: _Draft, tokenizer: Tokenizer) -> Logprobs:

@@ -106,6 +106,21 @@ class Chat:
         """Set where tools are run here, as mistral.rs does for agents."""
         return str(uuid.uuid4()) if self._callbacks else None
 
+    @property
+    def works(self) -> bool:
+        """Whether tools run between its updates."""
+        return bool(self._callbacks)
+
+    def wait(self) -> None:
+        """Block until `updates` has more to give."""
+        assert self._answer is not None
+        self._answer.wait()
+
+    async def ready(self) -> None:
+        """Return once `updates` has more to give."""
+        assert self._answer is not None
+        await self._answer.ready()
+
     def cancel(self) -> None:
         """Give up. Safe on any thread, any number of times."""
         with self._canceling:
@@ -113,8 +128,8 @@ class Chat:
             if self._answer is not None:
                 self._answer.cancel()
 
-    def updates(self) -> Iterator[Update]:
-        """Give what is said as it is said, round after round."""
+    def updates(self) -> Iterator[Update | None]:
+        """Give what is said as it is said, round after round; None while nothing is."""
         if self._failure is not None:
             raise self._failure
         while self._answer is not None:
@@ -136,9 +151,12 @@ class Chat:
                 self._start(host, ANY_CALL)
             del host
 
-    def _one_round(self, spoken: _Spoken, answer: Answer) -> Iterator[Update]:
+    def _one_round(self, spoken: _Spoken, answer: Answer) -> Iterator[Update | None]:
         self.rounds.append([])
         for event in answer:
+            if event is None:
+                yield None
+                continue
             assembler = self._assemblers[event.choice]
             deltas = assembler.push(event.text)
             if not isinstance(event, End):

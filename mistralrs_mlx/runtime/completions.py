@@ -12,11 +12,12 @@ from mistralrs_mlx.engine.constraints import Constraint
 from mistralrs_mlx.errors import RequestError
 from mistralrs_mlx.unbuilt import fields_of, refuse_unbuilt
 
-from .answers import Heading, completion_chunks, completion_response
+from .answers import CompletionCollector, Heading, completion_chunks
 from .choosing import sampling_params
 from .fitting import fitted
 from .host import Answer, Generation, Host, UseText
 from .streamer import CompletionStreamer
+from .waiting import awaited, waited
 
 __all__ = ["answer_completion", "answer_completion_async", "stream_completion"]
 
@@ -26,14 +27,20 @@ Begun = tuple[Answer, Heading]
 def answer_completion(use: UseText, request: CompletionRequest) -> CompletionResponse:
     """Continue the prompt as it stands."""
     answer, heading = _begun(use, request)
-    return _whole(answer, heading, request)
+    collected = CompletionCollector(answer.choices)
+    for event in waited(iter(answer), answer):
+        collected.add(event)
+    return _whole(collected, heading, request)
 
 
 async def answer_completion_async(use: UseText, request: CompletionRequest) -> CompletionResponse:
     """The same, without blocking the event loop. Canceling the task cancels the answer."""
     answer, heading = await asyncio.to_thread(_begun, use, request)
     try:
-        return await asyncio.to_thread(_whole, answer, heading, request)
+        collected = CompletionCollector(answer.choices)
+        async for event in awaited(iter(answer), answer):
+            collected.add(event)
+        return _whole(collected, heading, request)
     finally:
         answer.cancel()
 
@@ -47,7 +54,7 @@ def stream_completion(use: UseText, request: CompletionRequest) -> CompletionStr
         )
     answer, heading = _begun(use, request)
     chunks = completion_chunks(answer, heading, prefix=_prefix(request), suffix=_suffix(request))
-    return CompletionStreamer(chunks, answer.cancel)
+    return CompletionStreamer(chunks, answer)
 
 
 def _begun(use: UseText, request: CompletionRequest) -> Begun:
@@ -80,9 +87,10 @@ def _started(host: Host, model_id: str, request: CompletionRequest) -> Begun:
     return host.start(generation), Heading(id=str(number), model=model_id)
 
 
-def _whole(answer: Answer, heading: Heading, request: CompletionRequest) -> CompletionResponse:
-    return completion_response(
-        answer,
+def _whole(
+    collected: CompletionCollector, heading: Heading, request: CompletionRequest
+) -> CompletionResponse:
+    return collected.response(
         heading,
         best_of=request.best_of,
         prefix=_prefix(request),

@@ -18,12 +18,9 @@ class Piece:
 
 
 @dataclass(frozen=True, kw_only=True)
-class End:
+class End(Piece):
     """A choice is complete. Its last token's text and whatever was held back come with it."""
 
-    choice: int
-    text: str
-    logprob: TokenLogprob | None
     reason: str
     stop_sequence: str | None
     timing: Timing
@@ -37,4 +34,4 @@ class Failure:
     error: Exception
 
 
-Event = Piece | End | Failure
+Event = Piece | Failure

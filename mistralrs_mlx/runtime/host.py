@@ -1,6 +1,5 @@
 """A model that is ready to answer, and how a generation on it is started."""
 
-import queue
 import threading
 from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future
@@ -14,6 +13,7 @@ from mistralrs_mlx.engine.constraints import Constraint
 from mistralrs_mlx.engine.engine import Engine
 from mistralrs_mlx.engine.memory import Budget
 from mistralrs_mlx.engine.params import SamplingParams
+from mistralrs_mlx.engine.post import Mailbox
 from mistralrs_mlx.engine.reading import Medium
 from mistralrs_mlx.engine.sequence import Sequence
 from mistralrs_mlx.engine.worker import worker
@@ -52,24 +52,39 @@ class Generation:
 
 
 class Answer:
-    """The events of one generation, read on the caller's thread. Dropping it cancels the rest."""
+    """The events of one generation. Dropping it cancels the rest."""
 
-    def __init__(self, sequences: list[Sequence], events: "queue.SimpleQueue[Event]") -> None:
+    works = False  # beyond handing out what has come
+
+    def __init__(self, sequences: list[Sequence], events: Mailbox[Event]) -> None:
         self._sequences, self._events = sequences, events
         self.choices = self._open = len(sequences)
 
-    def __iter__(self) -> Iterator[Piece | End]:
-        """Give events until every choice has ended; an error that the engine met is raised."""
+    def __iter__(self) -> Iterator[Piece | None]:
+        """Give events until every choice has ended, and None while there is none to give.
+
+        An error that the engine met is raised.
+        """
         try:
             while self._open > 0:
-                event = self._next()
+                while (event := self._next()) is None:
+                    yield None
                 self._open -= isinstance(event, End)
                 yield event
         finally:  # also when the reader is interrupted
             self.cancel()
 
-    def _next(self) -> Piece | End:
+    def wait(self) -> None:
+        """Block until there is an event."""
         worker().check()
+        self._events.wait()
+
+    async def ready(self) -> None:
+        """Return once there is an event."""
+        worker().check()
+        await self._events.ready()
+
+    def _next(self) -> Piece | None:
         event = self._events.get()
         if not isinstance(event, Failure):
             return event
@@ -145,7 +160,7 @@ class Host:
 
         What is wrong with the grammar is raised where the answer is read.
         """
-        events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        events = Mailbox[Event](worker().post)
         sequences = [self._sequence(generation, i, events) for i in range(generation.choices)]
         sequences[0].siblings = sequences[1:]
         if generation.constraint is None or _constrained(sequences[0], generation.constraint):
@@ -160,9 +175,7 @@ class Host:
         worker().detach(self.engine)
         self.engine.close(ModelUnloaded(reason))
 
-    def _sequence(
-        self, generation: Generation, choice: int, events: "queue.SimpleQueue[Event]"
-    ) -> Sequence:
+    def _sequence(self, generation: Generation, choice: int, events: Mailbox[Event]) -> Sequence:
         ids = {stop: self.tokenizer.stop_token(stop) for stop in generation.stops}
         stop_tokens = {token for token in ids.values() if token is not None}
         strings = [stop for stop, token in ids.items() if token is None]

@@ -15,13 +15,14 @@ from mistralrs_mlx.errors import RequestError
 from mistralrs_mlx.text.tokenizer import Tokenizer
 from mistralrs_mlx.unbuilt import fields_of, refuse_unbuilt
 
-from .answers import Heading, chat_chunks, chat_response
+from .answers import ChatCollector, Heading, chat_chunks
 from .chat import Chat
 from .host import Host, UseText
 from .prompts import chat_prompt
 from .streamer import ChatCompletionStreamer
 from .tools import offered_tools
 from .toolset import Toolset
+from .waiting import awaited, waited
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,7 +44,10 @@ def answer_chat(
     if request.stream:
         return _stream(begun, request)
     try:
-        return _whole(begun, request)
+        collected = ChatCollector(request.n_choices)
+        for update in waited(begun.chat.updates(), begun.chat):
+            collected.add(update)
+        return _whole(collected, begun, request)
     finally:
         begun.chat.cancel()
 
@@ -56,7 +60,10 @@ async def answer_chat_async(
     if request.stream:
         return _stream(begun, request)
     try:
-        return await asyncio.to_thread(_whole, begun, request)
+        collected = ChatCollector(request.n_choices)
+        async for update in awaited(begun.chat.updates(), begun.chat):
+            collected.add(update)
+        return _whole(collected, begun, request)
     finally:
         begun.chat.cancel()
 
@@ -80,14 +87,10 @@ def _begun(use: UseText, request: ChatCompletionRequest, tools: Toolset) -> _Beg
         return _Begun(chat=chat, heading=heading, tokenizer=host.tokenizer)
 
 
-def _whole(begun: _Begun, request: ChatCompletionRequest) -> ChatCompletionResponse:
-    return chat_response(
-        begun.chat,
-        begun.heading,
-        begun.tokenizer,
-        choices=request.n_choices,
-        logprobs=request.logprobs,
-    )
+def _whole(
+    collected: ChatCollector, begun: _Begun, request: ChatCompletionRequest
+) -> ChatCompletionResponse:
+    return collected.response(begun.chat, begun.heading, begun.tokenizer, logprobs=request.logprobs)
 
 
 def _stream(begun: _Begun, request: ChatCompletionRequest) -> ChatCompletionStreamer:
@@ -98,7 +101,7 @@ def _stream(begun: _Begun, request: ChatCompletionRequest) -> ChatCompletionStre
         choices=request.n_choices,
         logprobs=request.logprobs,
     )
-    return ChatCompletionStreamer(chunks, begun.chat.cancel)
+    return ChatCompletionStreamer(chunks, begun.chat)
 
 
 def count_prompt_tokens(

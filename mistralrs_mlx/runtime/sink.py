@@ -1,8 +1,7 @@
 """From the engine's tokens to pieces of text, on the engine's thread."""
 
-import queue
-
 from mistralrs_mlx.engine.logprobs import TokenLogprob
+from mistralrs_mlx.engine.post import Mailbox
 from mistralrs_mlx.engine.sequence import Timing
 from mistralrs_mlx.text.detokenizer import Detokenizer
 from mistralrs_mlx.text.stops import StopMatcher
@@ -22,7 +21,7 @@ class ChoiceSink:
     def __init__(
         self,
         choice: int,
-        events: "queue.SimpleQueue[Event]",
+        events: Mailbox[Event],
         detokenizer: Detokenizer,
         stops: StopMatcher,
         progress: Progress | None = None,

@@ -1,10 +1,11 @@
 """The iterators that streamed requests return."""
 
-import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Generic, Self, TypeVar
 
 from mistralrs_mlx.api.responses import ChatCompletionChunkResponse, CompletionChunkResponse
+
+from .waiting import End, Source, following, next_or_end
 
 __all__ = ["ChatCompletionStreamer", "CompletionStreamer"]
 
@@ -18,32 +19,35 @@ class _Streamer(Iterator[Chunk], Generic[Chunk]):
     last reference cancels the answer.
     """
 
-    def __init__(self, chunks: Iterator[Chunk], cancel: Callable[[], None]) -> None:
-        self._chunks, self._cancel = chunks, cancel
+    def __init__(self, chunks: Iterator[Chunk | None], source: Source) -> None:
+        self._chunks, self._source = chunks, source
 
     def __next__(self) -> Chunk:
         try:
-            return next(self._chunks)
-        except BaseException:  # the end, an error, or the user's Ctrl-C: nobody reads on
-            self._cancel()
+            chunk = next_or_end(self._chunks, self._source)
+        except BaseException:  # an error, or the user's Ctrl-C: nobody reads on
+            self.close()
             raise
+        if isinstance(chunk, End):
+            raise StopIteration
+        return chunk
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Chunk:
         try:
-            chunk = await asyncio.to_thread(next, self, None)  # a thread that only waits
-        except asyncio.CancelledError:
-            self._cancel()
+            chunk = await following(self._chunks, self._source)
+        except BaseException:  # the task may have been canceled
+            self.close()
             raise
-        if chunk is None:
+        if isinstance(chunk, End):
             raise StopAsyncIteration
         return chunk
 
     def close(self) -> None:
         """Cancel what has not been generated yet. Further chunks do not come."""
-        self._cancel()
+        self._source.cancel()
         self._chunks = iter(())
 
     def __enter__(self) -> Self:
@@ -53,7 +57,7 @@ class _Streamer(Iterator[Chunk], Generic[Chunk]):
         self.close()
 
     def __del__(self) -> None:
-        self._cancel()
+        self._source.cancel()
 
 
 class ChatCompletionStreamer(_Streamer[ChatCompletionChunkResponse]):

@@ -3,8 +3,10 @@
 A regex grammar makes a model with random weights say exactly what a test needs.
 """
 
+import asyncio
 import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -158,6 +160,30 @@ def test_a_call_with_a_callback_is_run_and_carried_on(agent: Runner, desk: Desk)
     # The grammar makes it call again, and the rounds are over: the call is for the caller.
     assert whole.choices[0].finish_reason == "tool_calls"
     assert whole.session_id is not None
+
+
+def test_an_event_loop_goes_on_while_a_tool_takes_its_time(
+    tiny_llama: Path,
+) -> None:
+    ticks = 0
+
+    def slow(_: str, __: dict[str, Any]) -> str:
+        before, deadline = ticks, time.monotonic() + 10
+        while ticks < before + 5 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return "free" if ticks >= before + 5 else "held"
+
+    async def ask(runner: Runner) -> str:
+        nonlocal ticks
+        task = asyncio.create_task(runner.chat(says(CALL, max_tool_rounds=1)))
+        while not task.done():
+            ticks += 1
+            await asyncio.sleep(0.01)
+        return task.result().agentic_tool_calls[0].result_content
+
+    which = Which.Plain(model_id=str(tiny_llama))
+    with Runner(which, chat_template=TEMPLATE, tool_callbacks={"get_weather": slow}) as runner:
+        assert asyncio.run(ask(runner)) == "free"
 
 
 def test_all_parallel_calls_are_run(agent: Runner, desk: Desk) -> None:
