@@ -118,7 +118,7 @@ def _cors(settings: Settings) -> list[Middleware]:
 
 @asynccontextmanager
 async def _living(app: Starlette) -> AsyncGenerator[None]:
-    """A thread for every answer that may be under way: each only waits for its next token.
+    """A thread for every answer that may be under way: each may wait for a load or for its tools.
 
     At the end, what is answered in the background ends.
     """
