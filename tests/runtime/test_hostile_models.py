@@ -16,6 +16,7 @@ from mistralrs_mlx import (
     Which,
 )
 from mistralrs_mlx.errors import TokenizerError
+from mistralrs_mlx.runtime.sink import ChoiceSink
 from tests.tiny_checkpoint import write_tiny_llama
 
 
@@ -64,3 +65,21 @@ def test_a_tokenizer_that_panics_takes_no_other_model_with_it(
         with pytest.raises(TokenizerError, match="cannot be turned into text"):
             runner.send_chat_completion_request(chat("b", logit_bias={letter: 100.0}))
         assert other.send_chat_completion_request(chat("b")).choices
+
+
+class Panic(BaseException):
+    """What no `except Exception` catches, as a panic of Rust code."""
+
+
+def test_a_panic_in_a_step_ends_its_answer_and_not_the_engine(
+    monkeypatch: pytest.MonkeyPatch, tiny_llama: Path
+) -> None:
+    def panics(*_: object, **more: object) -> bool:
+        raise Panic("index out of bounds")
+
+    with Runner(Which.Plain(model_id=str(tiny_llama))) as runner:
+        with monkeypatch.context() as patched:
+            patched.setattr(ChoiceSink, "push", panics)
+            with pytest.raises(ValueError, match="out of bounds"):
+                runner.send_chat_completion_request(chat("b"))
+        assert runner.send_chat_completion_request(chat("b")).choices
