@@ -16,6 +16,7 @@ from typing import TypeVar
 from mistralrs_mlx.errors import Canceled, RequestError
 
 from .engine import Engine
+from .post import Post
 
 __all__ = ["Worker", "worker"]
 
@@ -35,6 +36,7 @@ class Worker:
     def __init__(self) -> None:
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._engines: list[Engine] = []
+        self.post = Post()  # to whoever reads an answer
         self._thread: _Thread | None = None
         self._starting = threading.Lock()
         self._stopped = False
@@ -143,7 +145,8 @@ class Worker:
 
     def _step(self, engine: Engine) -> None:
         try:
-            engine.step()
+            with self.post.held():
+                engine.step()
         except BaseException as error:  # a defect, or a panic of Rust code, must reach the callers
             engine.abort(error if isinstance(error, Exception) else RuntimeError(repr(error)))
 
