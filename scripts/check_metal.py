@@ -89,6 +89,7 @@ def _all(device: mx.Device, *, quick: bool) -> Iterator[Check]:
         ("machine", partial(_machine, device)),
         ("fused kernels", partial(kernel_checks, device)),
         ("memory", partial(_memory, device)),
+        ("arenas", _arenas),
         ("an answer", _answer),
     ]
     if not quick:
@@ -147,6 +148,25 @@ def _memory(device: mx.Device) -> Iterator[Check]:
         yield Check(name="what does not fit is refused", passed=True, found=str(error))
     else:
         yield Check(name="what does not fit is refused", passed=False, found="it was loaded")
+
+
+def _arenas() -> Iterator[Check]:
+    """Once a step has been waited for, the next one writes into its arena and copies nothing."""
+    arena = mx.zeros((1, 8, 2**15, 128))
+    mx.eval(arena)
+    arena[:, :, 5:6] = 1.0
+    mx.async_eval(arena, arena[:, :, :9].sum())
+    mx.synchronize()
+    mx.reset_peak_memory()
+    before = mx.get_active_memory()
+    arena[:, :, 6:7] = 1.0
+    mx.eval(arena)
+    copied = mx.get_peak_memory() - before
+    yield Check(
+        name="a column is written in place",
+        passed=copied < arena.nbytes // 2,
+        found=f"{arena.nbytes >> 20} MiB, of which {copied >> 20} were copied",
+    )
 
 
 def _wired(device: mx.Device) -> int | None:

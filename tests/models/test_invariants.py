@@ -145,21 +145,22 @@ def test_an_8_bit_cache_says_nearly_the_same(architecture: str) -> None:
 
 
 @pytest.mark.parametrize("architecture", TINY)
-def test_bfloat16_stays_bfloat16(architecture: str) -> None:
+@pytest.mark.parametrize("half", [mx.bfloat16, mx.float16], ids=str)
+def test_half_precision_stays_half_precision(architecture: str, half: mx.Dtype) -> None:
     raw = config(architecture)
-    model, exact = tiny(raw, mx.bfloat16), tiny(raw)
+    model, exact = tiny(raw, half), tiny(raw)
     rows = Rows(model)
     rows.caches.add()
     x, step = model.embed(mx.array([TEXT])), rows.caches.step(0, 1, len(TEXT))
     for layer, cache in zip(model.model.layers, step.caches, strict=True):
         x = layer(x, step, cache)
-        assert x.dtype == mx.bfloat16
+        assert x.dtype == half
     hidden = model.model.norm(x)
-    assert model.head(hidden).dtype == hidden.dtype == mx.bfloat16
+    assert model.head(hidden).dtype == hidden.dtype == half
     for cache in rows.caches.layers:
         sums = len(cache.arrays()) - 1 if isinstance(cache, StateCache) else 0
         dtypes = [array.dtype for array in cache.arrays()]
-        assert dtypes == [mx.bfloat16] * (len(dtypes) - sums) + [mx.float32] * sums
+        assert dtypes == [half] * (len(dtypes) - sums) + [mx.float32] * sums
     logits, expected = Rows(model).alone(TEXT), Rows(exact).alone(TEXT)
     sizes = np.linalg.norm(logits, axis=-1) * np.linalg.norm(expected, axis=-1)
     cosines = (logits * expected).sum(-1) / sizes
