@@ -34,12 +34,12 @@ class Admission:
             return True
         family = [*sequence.family]
         self._check_ever(memory, family)
-        if self._grants(memory, [*self._rows.running, *family]):
+        if self._set_aside_for(memory, [*self._rows.running, *family]):
             return True
         if self._rows.running or memory.waits_for_others():
             return False
         self._rows.clear()  # arenas may be larger than this one needs
-        if self._grants(memory, family):
+        if self._set_aside_for(memory, family):
             return True
         raise self._refusal(memory, len(family), max(map(_needed, family)))
 
@@ -53,7 +53,7 @@ class Admission:
         if rows.prefilling is not None:
             columns = max(columns, _needed(rows.prefilling))
             count += len(rows.prefilling.family)
-        return self._grant(memory, count, columns)
+        return self._set_aside(memory, count, columns)
 
     def shortage(self) -> RequestError:
         """Why the only running row may not grow, once `step_fits` has said so."""
@@ -72,14 +72,16 @@ class Admission:
         if self._memory is not None:
             self._memory.rest()
 
-    def _grants(self, memory: Budget, members: list[Sequence]) -> bool:
+    def _set_aside_for(self, memory: Budget, members: list[Sequence]) -> bool:
+        """Set aside what these need at first, if it is there; the arenas grow to that at once."""
         columns = max(map(_needed, members))
-        granted = self._grant(memory, len(members), columns)
-        if granted:
+        there = self._set_aside(memory, len(members), columns)
+        if there:
             self._rows.caches.reserve(columns)
-        return granted
+        return there
 
-    def _grant(self, memory: Budget, rows: int, columns: int) -> bool:
+    def _set_aside(self, memory: Budget, rows: int, columns: int) -> bool:
+        """Set aside what arenas of this size take, in place of what was granted before."""
         caches = self._rows.caches
         extent = caches.extent(rows, columns)
         if extent != self._granted:

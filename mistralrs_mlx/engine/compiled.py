@@ -33,11 +33,9 @@ class CompiledPass:
         running, caches = self._rows.running, self._rows.caches
         self._traced = traced = Traced(caches, len(running))
         offsets = caches.advance(len(running))
-        border = self._rows.model.rope_border
         prompts = caches.prompts[: len(running)]
         ends = [max(before + 1, prompt) for before, prompt in zip(offsets, prompts, strict=True)]
-        beyond = border is not None and tuple(end > border for end in ends)
-        key = (traced.shapes, beyond, tuple(sequence.slot for sequence in running))
+        key = self._key(traced, ends)
         if key not in self._functions:
             self._remember(key, self._compiled(ends))
         logits, arrays = self._functions[key](tokens, mx.array(offsets, mx.int32), traced.arrays())
@@ -48,6 +46,12 @@ class CompiledPass:
     def clear(self) -> None:
         """Forget all functions, and with them whatever they hold."""
         self._functions.clear()
+
+    def _key(self, traced: Traced, ends: list[int]) -> Hashable:
+        """All that a function is built for: shapes, each row's side of the border, its adapter."""
+        border = self._rows.model.rope_border
+        beyond = border is not None and tuple(end > border for end in ends)
+        return traced.shapes, beyond, tuple(sequence.slot for sequence in self._rows.running)
 
     def _remember(self, key: Hashable, function: Function) -> None:
         if len(self._functions) >= MOST:

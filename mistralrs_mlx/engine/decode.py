@@ -85,6 +85,7 @@ class Decode:
         else:
             tokens = self._flight.sampled.tokens
             for row, sequence in enumerate(running):
+                # Rows without penalties only count: the host saves a node for each.
                 sequence.row.accept(tokens[row] if sequence.params.penalizes else 0)
         self._rows.reading.adapt(running)
         sampled = choose(self._sampler, self._logits(tokens), running)
@@ -113,9 +114,9 @@ class Decode:
 
     def _read(self, flight: Flight) -> None:
         """Wait for a step's tokens and hand them out. Rows that have left get none."""
-        ahead = self._flight is not None
+        accepted = self._flight is not None  # by the dispatch of the step that followed
         for sequence, (token, logprob) in zip(flight.sequences, flight.sampled.read(), strict=True):
             if sequence.finish_reason is None:
-                if not ahead:
+                if not accepted:
                     sequence.row.accept(token)
                 sequence.accept(token, logprob)

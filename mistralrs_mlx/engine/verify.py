@@ -42,6 +42,7 @@ class Verify:
         read = iter(sampled.read())
         for row, (sequence, draft) in enumerate(zip(running, drafts, strict=True)):
             kept = _taken(sequence, draft, [next(read) for _ in range(len(draft) + 1)])
+            # What ends before it takes a token keeps one in its row, which is freed next.
             self._forget(row, lengths[row] + max(kept, 1))
             if draft:
                 self._drafter.learn(sequence, len(draft), kept)
@@ -51,7 +52,8 @@ class Verify:
         """What is tried for each row. All are padded to one width, and padding must not prevail."""
         widest = self._widest()
         most = [min(_room(sequence), widest) for sequence in running]
-        if not fills(sum(map(bool, most)), len(most)):
+        drafting = sum(limit > 0 for limit in most)
+        if not fills(drafting, len(most)):
             return []
         drafts = self._drafter.propose(running, most)
         width = _worth([len(draft) for draft in drafts])
@@ -75,12 +77,14 @@ class Verify:
             [sequence.last, *draft, *[0] * (width - 1 - len(draft))]
             for sequence, draft in zip(running, drafts, strict=True)
         ]
-        real = [row * width + i for row, draft in enumerate(drafts) for i in range(len(draft) + 1)]
+        places = [  # that are no padding, in the flattened pass
+            row * width + i for row, draft in enumerate(drafts) for i in range(len(draft) + 1)
+        ]
         model, caches = self._rows.model, self._rows.caches
         self._rows.reading.adapt(running)
         step = caches.step(0, len(running), width)
         hidden = model.hidden(model.embed(mx.array(tokens)), step)
-        logits = model.head(hidden.flatten(0, 1)[mx.array(real)][None])[0]
+        logits = model.head(hidden.flatten(0, 1)[mx.array(places)][None])[0]
         return self._choose(logits, running, drafts)
 
     def _choose(
@@ -123,11 +127,13 @@ def _worth(lengths: list[int]) -> int:
 
 def _taken(sequence: Sequence, draft: list[int], chosen: list[Choice]) -> int:
     """Hand on what was chosen while the draft agrees, and the token where it does not."""
-    for kept, (token, logprob) in enumerate(chosen):
+    kept = 0
+    for drafted, (token, logprob) in zip([*draft, None], chosen, strict=True):
         if sequence.finish_reason is not None:
-            return kept
+            break
         sequence.row.accept(token)
         sequence.accept(token, logprob)
-        if draft[kept : kept + 1] != [token]:
-            return kept + 1
-    return len(chosen)
+        kept += 1
+        if token != drafted:  # as the last one always is: nothing was drafted behind the draft
+            break
+    return kept

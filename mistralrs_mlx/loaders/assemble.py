@@ -80,46 +80,49 @@ class Assembler:
         mx.clear_cache()
 
     def _set(self, name: str, reader: "_Reader") -> None:
-        path, leaf = _split(name)
-        layer = _at(self._model, path)
-        if leaf == "weight" and isinstance(layer, nn.Module) and packable(layer):
-            made = self._planned(path, reader)
-        else:
-            made = self._dense(name, reader.build(name))
+        path, _ = _split(name)
+        planned = self._may_be_packed(name)
+        made = self._planned(path, reader) if planned else self._dense(name, reader.build(name))
         if isinstance(made, Packed):
             self.layouts[made.spec] += 1
-            _put(self._model, path, packed_layer(layer, made, self._dtype))
+            _put(self._model, path, packed_layer(_at(self._model, path), made, self._dtype))
         else:
             _put(self._model, name, made)
 
     def _planned(self, path: str, reader: "_Reader") -> Tensor:
         """A weight as the plan wants it: packed or dense."""
         name = f"{path}.weight"
-        spec = self._plan.spec(path)
-        if spec is not None and not spec.fits(_at(self._model, name).shape):
+        spec = self._wanted(path, _at(self._model, name).shape)
+        if spec is None and self._plan.spec(path) is not None:
             self.unfit.append(path)
-            spec = None
         if spec is not None and reader.stacks(name):
             return quantized_stack(reader.slices(name), spec, self._dtype)
         tensor = reader.build(name)
-        if isinstance(tensor, Packed) and (spec in (None, tensor.spec) or tensor.mode == TRAINED):
+        if isinstance(tensor, Packed) and _stays(tensor, spec):
             return tensor.cast(scales_dtype(tensor, self._dtype)).evaluated()
         return self._dense(name, tensor) if spec is None else quantized(tensor, spec, self._dtype)
 
     def _form(self, name: str, tensor: Tensor) -> Spec | mx.Dtype:
-        """What becomes of a parameter that is made of such a tensor."""
-        path, leaf = _split(name)
-        layer = _at(self._model, path)
-        if leaf == "weight" and isinstance(layer, nn.Module) and packable(layer):
-            spec = self._plan.spec(path)
-            spec = None if spec is None or not spec.fits(tensor.shape) else spec
-            if isinstance(tensor, Packed) and (spec is None or tensor.mode == TRAINED):
+        """What `_set` is going to make of a parameter that is made of such a tensor."""
+        if self._may_be_packed(name):
+            spec = self._wanted(_split(name)[0], tensor.shape)
+            if isinstance(tensor, Packed) and _stays(tensor, spec):
                 return tensor.spec
             if spec is not None:
                 return spec
         if isinstance(tensor, Packed) or mx.issubdtype(tensor.dtype, mx.floating):
             return self._dense_dtype(name)
         return tensor.dtype
+
+    def _may_be_packed(self, name: str) -> bool:
+        path, leaf = _split(name)
+        layer = _at(self._model, path)
+        return leaf == "weight" and isinstance(layer, nn.Module) and packable(layer)
+
+    def _wanted(self, path: str, shape: tuple[int, ...]) -> Spec | None:
+        """How the plan has a weight packed, if it is wide enough for that."""
+        spec = self._plan.spec(path)
+        return spec if spec is not None and spec.fits(shape) else None
 
     def _dense_dtype(self, name: str) -> mx.Dtype:
         precise = any(re.search(pattern, name) for pattern in self._precise)
@@ -176,6 +179,11 @@ class _Reader:
         if self._uses[source]:
             self._kept[source] = tensor
         return tensor
+
+
+def _stays(tensor: Packed, wanted: Spec | None) -> bool:
+    """Whether a weight keeps the packing that it is stored in."""
+    return wanted in (None, tensor.spec) or tensor.mode == TRAINED
 
 
 def _split(path: str) -> tuple[str, str]:
