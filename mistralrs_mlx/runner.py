@@ -260,7 +260,10 @@ class Runner(ManagingMethods, UnbuiltMethods):
         return self._roster.host(model_id).context_length
 
     def close(self) -> None:
-        """Free all memory. What is being answered ends with an error."""
+        """Free all memory. What is being answered ends with an error.
+
+        A later request loads its model again.
+        """
         self._roster.close()
 
     def __repr__(self) -> str:

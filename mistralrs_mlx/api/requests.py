@@ -36,9 +36,15 @@ EFFORTS = {
 def _messages(name: str, value: Any) -> str | list[dict[str, Any]]:
     if isinstance(value, str):
         return value
-    if isinstance(value, list) and all(isinstance(one, Mapping) for one in value):
-        return [dict(one) for one in value]
-    raise TypeError("Expected a string or list of dicts.")
+    if not isinstance(value, list):
+        raise TypeError("Expected a string or list of dicts.")
+    for index, one in enumerate(value):
+        if not isinstance(one, Mapping):
+            raise TypeError(
+                f"Expected a string or list of dicts. messages[{index}] is a {type(one).__name__}; "
+                "give {'role': ..., 'content': ...}"
+            )
+    return [dict(one) for one in value]
 
 
 def _strings(name: str, value: Any) -> list[str]:

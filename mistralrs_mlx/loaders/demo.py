@@ -46,7 +46,7 @@ _PATIENCE = 20  # seconds without an answer
 
 
 def demo_path(progress: Told | None = None, *, fetch: Fetch | None = None) -> Path:
-    """Return the path of the model, after downloading 93 MB if it is not in the cache.
+    """Return the path of the model, after downloading 98 MB if it is not in the cache.
 
     Any number of processes may ask at once: a finished file is moved into its place whole.
     """

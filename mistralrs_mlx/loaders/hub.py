@@ -105,10 +105,12 @@ def _local(model_id: str) -> Path | None:
     if model_id and _exists(path):
         if path.is_dir():
             return path
-        raise CheckpointError(
-            f"{model_id} is a file. Give the folder that it is in as model_id; the name of a .gguf "
-            "file goes into quantized_filename of Which.GGUF"
+        home = (
+            "A .gguf file goes into quantized_filename of Which.GGUF"
+            if path.suffix == ".gguf"
+            else f"Give the folder that it is in: {path.parent}"
         )
+        raise CheckpointError(f"{model_id} is a file. {home}")
     if not model_id or model_id.startswith(_PATHLIKE) or model_id.count("/") > 1:
         raise CheckpointError(
             f"{model_id!r} is not a folder, and not an id of Hugging Face either (owner/name). "

@@ -43,7 +43,7 @@ class Tokenizer:
         if assets.tokenizer_json is None:
             raise TokenizerError(
                 f"{assets.source} has no tokenizer.json. Give the path of one as tokenizer_json=, "
-                "or the id of a model that has the same tokenizer as tok_model_id="
+                "such as that of a model with the same tokenizer"
             )
         with _orderly(f"The tokenizer.json of {assets.source} cannot be read"):
             inner = tokenizers.Tokenizer.from_str(assets.tokenizer_json)

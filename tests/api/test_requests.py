@@ -16,6 +16,7 @@ from mistralrs_mlx import (
     CompletionRequest,
     EmbeddingRequest,
     LoraAdapterGeneration,
+    ResponseMessage,
     ToolChoice,
 )
 from mistralrs_mlx.api.checks import OutOfRange
@@ -42,10 +43,16 @@ def test_a_request_keeps_its_messages_when_the_list_changes() -> None:
     assert request.messages == [{"role": "user", "content": "Hi"}]
 
 
-@pytest.mark.parametrize("messages", [None, ({"role": "user"},), {"role": "user"}, ["Hi"], 3])
+@pytest.mark.parametrize("messages", [None, ({"role": "user"},), {"role": "user"}, 3])
 def test_messages_are_a_string_or_a_list_of_dicts(messages: Any) -> None:
     with pytest.raises(TypeError, match=r"^Expected a string or list of dicts\.$"):
         chat(messages=messages)
+
+
+def test_a_message_of_another_kind_is_pointed_at() -> None:
+    said = ResponseMessage(content="Hi", role="assistant", tool_calls=None, reasoning_content=None)
+    with pytest.raises(TypeError, match=r"of dicts\. messages\[1\] is a ResponseMessage; give \{"):
+        chat(messages=[{"role": "user", "content": "Ho"}, said])
 
 
 def test_a_request_survives_copies_and_pickles() -> None:

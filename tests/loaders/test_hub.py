@@ -65,6 +65,9 @@ def test_an_absolute_name_of_a_file_is_taken_as_it_is(tmp_path: Path) -> None:
 def test_a_file_in_place_of_a_folder_says_where_it_goes(tmp_path: Path) -> None:
     (tmp_path / "a.gguf").touch()
     assert "quantized_filename" in complaint(resolve, str(tmp_path / "a.gguf"))
+    (tmp_path / "model.safetensors").touch()
+    said = complaint(resolve, str(tmp_path / "model.safetensors"))
+    assert said.endswith(f"Give the folder that it is in: {tmp_path}")
 
 
 @pytest.mark.parametrize("name", ["/nope/model", "./nope", "~/nope", "a/b/c", "", "a\0b"])
