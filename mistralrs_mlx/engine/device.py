@@ -1,6 +1,7 @@
 """How much memory the device has, and what MLX is told about it."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 import mlx.core as mx
@@ -8,7 +9,7 @@ import mlx.core as mx
 from mistralrs_mlx.cpu.policy import available_memory
 from mistralrs_mlx.errors import MistralRsMlxError
 
-__all__ = ["Limits", "capacity"]
+__all__ = ["Limits", "abandon", "capacity"]
 
 SPARE_SHARE = 16  # buffers that MLX may keep for reuse: this part of what is wired
 LEAST_SPARE, MOST_SPARE = 2**28, 2**31
@@ -26,6 +27,12 @@ def capacity(info: Mapping[str, str | int] | None = None) -> int:
             raise MistralRsMlxError(NO_GPU)
         return int((mx.device_info() if info is None else info)["max_recommended_working_set_size"])
     return available_memory() + mx.get_active_memory()
+
+
+def abandon() -> None:
+    """Wait for what is in flight and nobody reads: its error would else meet whoever comes next."""
+    with suppress(RuntimeError):
+        mx.synchronize()
 
 
 @dataclass(frozen=True)

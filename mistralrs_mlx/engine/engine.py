@@ -12,6 +12,7 @@ from mistralrs_mlx.errors import RequestError
 
 from .admission import Admission
 from .decode import Decode
+from .device import abandon
 from .drafts import Drafter
 from .kept import Kept
 from .memory import Budget
@@ -249,6 +250,7 @@ class Engine:
         if self._rows.prefilling is not None:
             self._waiting.appendleft(self._rows.prefilling)
         self._clear()
+        abandon()  # the step after the one that failed
         _fail(failed, error)
 
     def _retire(self) -> None:

@@ -169,6 +169,29 @@ def test_a_failing_pass_fails_its_rows_and_the_engine_lives_on() -> None:
     assert later.tokens == continuation(toy, [7, 8], 4)
 
 
+def test_the_error_of_a_pass_that_nobody_reads_meets_no_later_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    toy, wait, errors = Toy(), mx.synchronize, []
+
+    def synchronize() -> None:  # MLX tells once of what failed on a GPU, to whoever waits next
+        if errors:
+            raise RuntimeError(errors.pop())
+        wait()
+
+    monkeypatch.setattr(mx, "synchronize", synchronize)
+    engine, running, later = Engine(toy, max_seqs=2), sequence([1, 2], 5), sequence([1, 2], 5)
+    engine.submit(running)
+    engine.step()
+    toy.broken, errors[:] = True, ["command buffer failed"]
+    engine.step()
+    toy.broken = False
+    engine.submit(later)
+    finish(engine)
+    assert str(running.sink.error) == "the toy is broken"
+    assert later.tokens == continuation(toy, [1, 2], 5)
+
+
 def test_a_failing_pass_sends_a_prompt_under_way_back_to_its_beginning(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
