@@ -14,6 +14,7 @@ OPTIONS = {
     "hf_cache_path=": "--hf-cache",
     "in_situ_quant=": "--isq",
     "jinja_explicit=": "--jinja-explicit",
+    "perhaps consider using `truncate_sequence`?": "shorten it, or /clear a long chat.",
     "quantized_filename of Which.GGUF": "--gguf",
     "tok_model_id=": "--tok-model-id",
     "token_source=": "--token-source",

@@ -57,6 +57,7 @@ def test_an_answer_that_was_cut_off_says_so(run, runner) -> None:
         ("chat_template='x' does not exist", "--chat-template 'x' does not exist"),
         ("goes into quantized_filename of Which.GGUF", "goes into --gguf"),
         ("no chat_template entry", "no chat_template entry"),
+        ("perhaps consider using `truncate_sequence`? 9", "shorten it, or /clear a long chat. 9"),
     ],
 )
 def test_messages_name_options_where_they_name_arguments(run, runner, said, told) -> None:
