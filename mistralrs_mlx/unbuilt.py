@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import fields
+from os import PathLike
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ class UnbuiltMethods:
     def load_lora_adapter(
         self,
         alias: str,
-        adapter_dir: str,
+        adapter_dir: str | PathLike[str],
         model_id: str | None = None,
         load_inplace: bool = False,
         expected_generation: Any = None,

@@ -23,7 +23,7 @@ _JOINING = frozenset(
 
 def debug_repr(value: Any, indent: int | None = 0) -> str:
     """Rust's `{:#?}` of a value that starts `indent` steps deep; None: `{:?}`, on one line."""
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | bytes):
         return _block("[", [debug_repr(item, _deeper(indent)) for item in value], "]", indent)
     return _fields(value, indent) if dataclasses.is_dataclass(value) else _scalar(value)
 

@@ -1,5 +1,8 @@
 """What requests return. Fields stand in the order in which mistral.rs prints them."""
 
+import builtins
+from typing import Any
+
 from .agents import AgenticToolCallRecord
 from .enums import ToolCallType
 from .files import File
@@ -72,15 +75,20 @@ class TopLogprob:
 
 @record
 class ResponseLogprob:
-    """A generated token: its text, in `bytes` the UTF-8 of it, and what else was likely."""
+    """A generated token: its text, in `bytes` the UTF-8 of it, and what else was likely.
+
+    `bytes` is of that type, though mistral.rs's stubs, and what it prints, say a list of ints.
+    """
 
     token: str
     logprob: float
-    bytes: list[int] | None = None
+    bytes: Any | None = None
     top_logprobs: list[TopLogprob]
 
     def __post_init__(self) -> None:
         narrow_floats(self)
+        if self.bytes is not None:
+            object.__setattr__(self, "bytes", builtins.bytes(self.bytes))
 
 
 @record

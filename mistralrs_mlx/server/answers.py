@@ -284,7 +284,12 @@ def logprob_of(token: ResponseLogprob) -> Token:
         )
         for each in token.top_logprobs
     ]
-    return Token(token=token.token, logprob=token.logprob, bytes=token.bytes, top_logprobs=likely)
+    return Token(
+        token=token.token,
+        logprob=token.logprob,
+        bytes=list(token.bytes or b""),
+        top_logprobs=likely,
+    )
 
 
 def _sum(responses: list[CompletionResponse]) -> Counts:

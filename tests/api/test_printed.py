@@ -184,7 +184,7 @@ def test_a_chunk_prints_as_in_mistral_rs() -> None:
 
 def test_logprobs_print_as_in_mistral_rs() -> None:
     top = TopLogprob(token=7, logprob=-0.1, bytes="Hi")
-    first = ResponseLogprob(token="Hi", logprob=-0.5, bytes=[72, 105], top_logprobs=[top])
+    first = ResponseLogprob(token="Hi", logprob=-0.5, bytes=b"Hi", top_logprobs=[top])
     last = ResponseLogprob(token="", logprob=-2, top_logprobs=[])
     golden(Logprobs(content=[first, last]), PRINTED_LOGPROBS)
 

@@ -38,7 +38,7 @@ def test_a_likely_token_is_an_id_with_its_text(runner: Runner) -> None:
     [entry] = chat(runner, **options).choices[0].logprobs.content
     [top] = entry.top_logprobs
     assert (top.token, top.bytes) == (token, "~")
-    assert (entry.token, entry.bytes) == ("~", [ord("~")])
+    assert (entry.token, entry.bytes) == ("~", b"~")
 
 
 def test_likely_tokens_without_logprobs_are_not_told(runner: Runner) -> None:

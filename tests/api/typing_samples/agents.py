@@ -1,5 +1,7 @@
 """Adapters, agents, search and MCP."""
 
+from pathlib import Path
+
 from mistralrs_mlx import (
     AgentPermission,
     AgentToolApproval,
@@ -17,6 +19,7 @@ from mistralrs_mlx import (
     McpServerConfigPy,
     McpServerSourcePy,
     NetworkMode,
+    Runner,
     SandboxPolicy,
     SearchContextSize,
     WebSearchOptions,
@@ -46,6 +49,7 @@ request = ChatCompletionRequest(
     ),
 )
 lora = Which.Lora("base", adapters=[LoraAdapter("code", "adapters/code")])
+Runner(lora).load_lora_adapter("code", Path("adapters"))
 early_lora = Which.Lora(adapter_model_ids=["a"], model_id="base")
 code = CodeExecutionConfig(
     sandbox_policy=SandboxPolicy(network=NetworkMode.NoNetwork), permission="ask"
