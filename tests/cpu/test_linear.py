@@ -1,5 +1,7 @@
 """The CPU backend's layers compute what MLX's own layers compute."""
 
+from pathlib import Path
+
 import mlx.core as mx
 import mlx.nn as nn
 import pytest
@@ -14,7 +16,12 @@ from mistralrs_mlx.cpu.linear import (
     _piece,
     dense_product,
 )
-from mistralrs_mlx.cpu.policy import CpuPolicy, choose_policy, describe_weights
+from mistralrs_mlx.cpu.policy import (
+    CpuPolicy,
+    available_memory,
+    choose_policy,
+    describe_weights,
+)
 from mistralrs_mlx.errors import ConfigError
 from mistralrs_mlx.layers.fusing import side_by_side
 
@@ -118,6 +125,17 @@ def test_weights_that_would_not_fit_stay_packed(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.delenv("MISTRALRS_MLX_CPU_WEIGHTS", raising=False)
     assert choose_policy(1_000_000).form == "dense"
     assert choose_policy(10**13).form == "packed"
+
+
+def test_the_memory_that_counts_is_what_can_be_handed_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = tmp_path / "meminfo"
+    monkeypatch.setattr("mistralrs_mlx.cpu.policy.MEMINFO", told)
+    machine = available_memory()  # all that it has, for want of better
+    told.write_text("MemTotal: 9000 kB\nMemFree: 70 kB\nMemAvailable: 420 kB\nBuffers: 5 kB\n")
+    assert available_memory() == 420 * 1024
+    assert machine > 2**28
 
 
 def test_the_users_wish_outranks_the_automatic_choice(monkeypatch: pytest.MonkeyPatch) -> None:

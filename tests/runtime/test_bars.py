@@ -30,11 +30,14 @@ class Displayed:
     def __init__(self) -> None:
         self.outputs: list[dict[str, str]] = []
 
-    def display(self, data: dict[str, str], **_: Any) -> "Displayed":
+    def display(self, data: dict[str, str], *, raw: bool, display_id: bool) -> "Displayed":
+        assert raw  # else it shows a dict
+        assert display_id  # else it cannot be replaced
         self.outputs.append(data)
         return self
 
-    def update(self, data: dict[str, str], **_: Any) -> None:
+    def update(self, data: dict[str, str], *, raw: bool) -> None:
+        assert raw
         self.outputs[-1] = data
 
 
@@ -113,6 +116,20 @@ def test_a_notebook_keeps_one_line_of_all_that_was_drawn(clock: Clock) -> None:
     assert 'max="3000000000"' in displayed.outputs[0]["text/html"]
     bar.close()
     assert displayed.outputs == [{"text/plain": "load: 3.0 GB in 3.0 s"}]
+
+
+def test_a_notebook_shows_how_far_it_is_now_and_then(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    displayed, shown = Displayed(), []
+    bar = Bar(Notebook(displayed.display), clock)
+    for pause in (60, 0):
+        monkeypatch.setattr("mistralrs_mlx.runtime.bars.PAUSE", pause)
+        for clock.now in (1.0, 2.0, 3.0):
+            bar("load", int(clock.now) * 10**9, 4 * 10**9)
+        shown.append("".join(displayed.outputs[-1]["text/html"]))
+        bar.close()
+    assert all(f'value="{n}000000000"' in html for n, html in zip((2, 3), shown, strict=True))
 
 
 def test_a_load_that_was_broken_off_says_how_far_it_was(clock: Clock) -> None:
