@@ -47,7 +47,7 @@ def page(url: str, fetch: Fetch) -> Found:
     if "html" not in reply.kind:
         return Found(title="", description="", url=url, content=reply.text)
     reader = _Page()
-    reader.feed(reply.text)
+    reader.feed(_closed(reply.text))
     reader.close()
     lines = (" ".join(line.split()) for line in "".join(reader.text).splitlines())
     content = "\n".join(line for line in lines if line)
@@ -57,13 +57,30 @@ def page(url: str, fetch: Fetch) -> Found:
 def results_in(html: str) -> list[Found]:
     """The results on DuckDuckGo's page without scripts, its advertisements left out."""
     reader = _Results()
-    reader.feed(html)
+    reader.feed(_closed(html))
     reader.close()
     return [
         Found(title=_flat(title), description=_flat(text), url=url, content="")
         for url, title, text in reader.results
         if url
     ]
+
+
+def _closed(html: str) -> str:
+    """The page without comments, up to a tag that is not closed.
+
+    Python's parser looks for the end of what has none again and again, for hours on one page.
+    """
+    unclosed = html.find("<", html.rfind(">") + 1)
+    html = html if unclosed < 0 else html[:unclosed]
+    pieces, start = [], 0
+    while (opening := html.find("<!--", start)) >= 0:
+        pieces.append(html[start:opening])
+        closing = html.find("-->", opening + 4)
+        if closing < 0:
+            return "".join(pieces)
+        start = closing + 3
+    return "".join([*pieces, html[start:]])
 
 
 class _Page(HTMLParser):
