@@ -88,6 +88,11 @@ def test_settings_that_cannot_be(tiny_llama: Path) -> None:
         Runner(which="gpt2")
 
 
+def test_a_kind_of_model_that_is_not_built_is_named_as_it_is_written() -> None:
+    with pytest.raises(NotImplementedError, match=r"^Which\.Speech: "):
+        Runner(which=Which.Speech("m", "dia"))
+
+
 @pytest.mark.parametrize(
     ("argument", "value"),
     [
