@@ -354,6 +354,8 @@ def _built(which: Which) -> WhichText | WhichEmbedding:
     if not isinstance(which, Which):
         raise TypeError(f"which must be a Which, such as Which.Plain(...), not {which!r}")
     if not isinstance(which, WhichText | WhichEmbedding):
-        raise NotImplementedError(f"{type(which).__qualname__}: this kind of model is not built yet")
+        raise NotImplementedError(
+            f"{type(which).__qualname__}: this kind of model is not built yet"
+        )
     refuse_unbuilt("Which", fields_of(which))
     return which
