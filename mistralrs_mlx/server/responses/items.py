@@ -61,6 +61,30 @@ class InputAudio(Form, frozen=True, kw_only=True, tag="input_audio"):
     input_audio: Sound
 
 
+class ChatText(Form, frozen=True, kw_only=True, tag="text"):
+    """Words, as a chat has them; mistral.rs takes the parts of a chat here as well."""
+
+    text: str
+
+
+class Address(Form, frozen=True, kw_only=True):
+    """Where a picture or a clip is."""
+
+    url: str
+
+
+class ChatImage(Form, frozen=True, kw_only=True, tag="image_url"):
+    """A picture, as a chat has it."""
+
+    image_url: Address
+
+
+class ChatAudio(Form, frozen=True, kw_only=True, tag="audio_url"):
+    """A clip of sound, as a chat has it."""
+
+    audio_url: Address
+
+
 class OutputText(Form, frozen=True, kw_only=True, tag="output_text"):
     """Words of the model's."""
 
@@ -87,7 +111,8 @@ class SummaryText(Form, frozen=True, kw_only=True, tag="summary_text"):
     text: str
 
 
-Part = InputText | InputImage | InputAudio | OutputText | Refusal
+Media = InputImage | InputAudio | ChatImage | ChatAudio
+Part = InputText | ChatText | OutputText | Refusal | Media
 
 
 class MessageItem(Form, frozen=True, kw_only=True, tag="message"):
@@ -278,9 +303,7 @@ def _hear(found: list[dict[str, Any]], item: MessageItem) -> None:
 
 
 def _content(item: MessageItem) -> str | list[dict[str, Any]]:
-    if item.role == "user" and any(
-        isinstance(one, InputImage | InputAudio) for one in item.content
-    ):
+    if item.role == "user" and any(isinstance(one, Media) for one in item.content):
         return [_part(one) for one in item.content]
     return " ".join(_words(one) for one in item.content)
 
@@ -288,14 +311,14 @@ def _content(item: MessageItem) -> str | list[dict[str, Any]]:
 def _part(part: Part | str) -> dict[str, Any]:
     if isinstance(part, InputImage):
         return {"type": "image_url", "image_url": {"url": part.image_url}}
-    if isinstance(part, InputAudio):
-        sound = {"data": part.input_audio.data, "format": part.input_audio.format}
-        return {"type": "input_audio", "input_audio": sound}
+    if isinstance(part, InputAudio | ChatImage | ChatAudio):
+        chat: dict[str, Any] = msgspec.to_builtins(part)
+        return chat
     return {"type": "text", "text": _words(part)}
 
 
 def _words(part: Part | str) -> str:
-    if isinstance(part, InputText | OutputText):
+    if isinstance(part, InputText | ChatText | OutputText):
         return part.text
     if isinstance(part, Refusal):
         return part.refusal

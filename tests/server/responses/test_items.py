@@ -73,6 +73,17 @@ def test_pictures_and_sound_of_the_user_are_parts_of_a_chat() -> None:
     ]
 
 
+def test_the_parts_of_a_chat_are_parts_here() -> None:
+    parts = [
+        {"type": "image_url", "image_url": {"url": PICTURE}},
+        {"type": "audio_url", "audio_url": {"url": "a.wav"}},
+        {"type": "text", "text": "What?"},
+    ]
+    (message,) = messages(said("user", parts))
+    assert message["content"] == parts
+    assert messages(said("user", parts[2:]))[0]["content"] == "What?"
+
+
 def test_a_result_may_be_a_list_of_texts() -> None:
     texts = [{"type": "input_text", "text": "a"}, {"type": "input_text", "text": "b"}]
     assert messages(call("1"), result("1", texts))[-1]["content"] == "a\nb"
