@@ -334,6 +334,27 @@ BREAKS = [
         "entry.opening = opening\n        with self._unloaded_if_it_fails(entry), self._turns, ",
         "tests/runtime/test_re_isq.py",
     ),
+    Break(
+        "packed heads hand on the type of their scales",
+        "layers/latent.py",
+        ").astype(x.dtype)  # scales may be finer than the input",
+        ")",
+        "tests/bench/test_metal_limits.py",
+    ),
+    Break(
+        "tokens are counted in a type that Metal does not scatter",
+        "engine/penalties.py",
+        "empty = mx.zeros(vocab, mx.int32)",
+        "empty = mx.zeros(vocab, mx.int64)",
+        "tests/bench/test_metal_limits.py",
+    ),
+    Break(
+        "a GPU's late error stays for the next request",
+        "engine/engine.py",
+        "abandon()  # the step after the one that failed",
+        "",
+        "tests/engine/test_engine.py",
+    ),
 ]
 
 
