@@ -70,7 +70,11 @@ def _model(group: argparse._ArgumentGroup, *, several: bool = False) -> None:
         metavar="FILE",
         help="a GGUF file: a path, or with -m a name in that folder or hub repository",
     )
-    group.add_argument("-a", "--arch", help="architecture, where config.json does not tell")
+    group.add_argument(
+        "-a",
+        "--arch",
+        help="architecture, where config.json does not tell; phi4mm also to see and hear",
+    )
     group.add_argument(
         "--tok-model-id", metavar="MODEL", help="where a GGUF file's tokenizer and template are"
     )

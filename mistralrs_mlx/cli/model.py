@@ -45,7 +45,13 @@ def _plain(options: argparse.Namespace) -> Which:
         dtype=options.dtype,
         hf_cache_path=options.hf_cache,
     )
-    return Which.Plain(model_id=options.model_id, **settings)
+    try:
+        return Which.Plain(model_id=options.model_id, **settings)
+    except ValueError as error:  # it may be one of those that also see and hear
+        try:
+            return Which.MultimodalPlain(model_id=options.model_id, **settings)
+        except ValueError:
+            raise error from None
 
 
 def _gguf(options: argparse.Namespace) -> Which:

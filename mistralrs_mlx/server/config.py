@@ -19,6 +19,7 @@ kind = "embedding"
 """
 
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -54,7 +55,7 @@ class ModelEntry(Table, frozen=True, kw_only=True):
     """[[models]]: one model."""
 
     model_id: str
-    kind: Literal["auto", "text", "embedding"] = "auto"
+    kind: Literal["auto", "text", "multimodal", "embedding"] = "auto"
     tokenizer: str | None = None
     arch: str | None = None
     dtype: str = "auto"
@@ -124,8 +125,11 @@ def which_of(model: ModelEntry) -> Which:
         return _gguf(model)
     if form.tok_model_id is not None:
         raise ValueError(f"{model.model_id}: tok_model_id goes with a GGUF file")
-    kind = Which.Embedding if model.kind == "embedding" else Which.Plain
-    return kind(
+    kinds: dict[str, Callable[..., Which]] = {
+        "embedding": Which.Embedding,
+        "multimodal": Which.MultimodalPlain,
+    }
+    return kinds.get(model.kind, Which.Plain)(
         model_id=model.model_id,
         arch=model.arch,
         tokenizer_json=model.tokenizer,
@@ -138,7 +142,7 @@ def which_of(model: ModelEntry) -> Which:
 def _gguf(model: ModelEntry) -> Which:
     if model.format.quantized_file is None:
         raise ValueError(f"{model.model_id}: name the GGUF file: format.quantized_file")
-    if model.arch is not None or model.kind == "embedding":
+    if model.arch is not None or model.kind in ("embedding", "multimodal"):
         raise ValueError(f"{model.model_id}: a GGUF file says itself what it is")
     return Which.GGUF(
         quantized_model_id=model.model_id,

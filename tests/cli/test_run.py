@@ -86,6 +86,13 @@ def test_a_model_may_be_a_folder_or_a_hub_id(run, runner) -> None:
     assert (which.model_id, which.dtype) == ("Qwen/Qwen3-4B", ModelDType.F32)
 
 
+def test_an_architecture_that_sees_makes_a_model_that_sees(run, runner) -> None:
+    runner.script = ["x"]
+    run("run", "-m", "microsoft/Phi-4-multimodal-instruct", "-a", "phi4mm", "-i", "x")
+    assert isinstance(runner.made["which"], Which.MultimodalPlain)
+    assert "no Architecture" in run("run", "-m", "x", "-a", "nothing", "-i", "x")[2]
+
+
 @pytest.mark.parametrize(
     ("arguments", "place"),
     [

@@ -97,11 +97,13 @@ def test_every_kind_of_entry_becomes_its_which(config: Callable[[str], str]) -> 
         '[[models]]\nmodel_id = "a"\narch = "llama"\n'
         '[[models]]\nmodel_id = "b"\nkind = "embedding"\n'
         '[[models]]\nmodel_id = "c"\n[models.format]\nquantized_file = "c.gguf"\n'
+        '[[models]]\nmodel_id = "d"\nkind = "multimodal"\narch = "phi4mm"\n'
     )
-    plain, embedding, gguf = map(which_of, read_config(config(text)).models)
+    plain, embedding, gguf, multimodal = map(which_of, read_config(config(text)).models)
     assert isinstance(plain, Which.Plain)
     assert isinstance(embedding, Which.Embedding)
     assert isinstance(gguf, Which.GGUF)
+    assert isinstance(multimodal, Which.MultimodalPlain)
 
 
 @pytest.mark.parametrize(
