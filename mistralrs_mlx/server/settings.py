@@ -1,6 +1,6 @@
 """What an operator decides: where to listen, whom to let in, and how much of what."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 __all__ = ["LOCAL", "Settings"]
 
@@ -14,7 +14,7 @@ class Settings:
 
     host: str = "127.0.0.1"
     port: int = 1234
-    api_key: str | None = None  # what clients must show; None lets everyone in
+    api_key: str | None = field(default=None, repr=False)  # clients show it; None lets all in
     cors_origins: tuple[str, ...] = ()  # origins of pages that may ask, or "*"
     media_urls: bool = False  # whether requests may have this machine fetch what they name
     max_requests: int = 64  # answers that run or wait; one more is refused with 429

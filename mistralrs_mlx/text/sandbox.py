@@ -7,6 +7,7 @@ change to the messages, and no endless work. What they make is weighed by `spend
 import json
 from collections.abc import Callable, Iterable
 from functools import wraps
+from types import BuiltinMethodType, FunctionType, MethodType
 from typing import Any
 
 from jinja2 import nodes
@@ -63,10 +64,9 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def call(self, context: Context, function: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Call what a template calls, unless it would make too much."""
-        if getattr(function, "__self__", None) is self:
+        text, name = _bound(function)
+        if text is self:
             return function(*args)
-        method = getattr(function, "__wrapped__", function)  # str.format is wrapped
-        text, name = getattr(method, "__self__", None), getattr(method, "__name__", "")
         if isinstance(text, str):
             if name == "join" and args:
                 args = (self.made(list(args[0])), *args[1:])
@@ -196,7 +196,7 @@ def join(
 
 def _weighed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """The same filter, which accounts for what it makes."""
-    first = 0 if getattr(function, "jinja_pass_arg", None) is None else 1
+    first = int(isinstance(function, FunctionType) and "jinja_pass_arg" in vars(function))
 
     @wraps(function)
     def weighed(*args: Any, **kwargs: Any) -> Any:
@@ -210,6 +210,15 @@ def _weighed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         return current().made(function(*args, **kwargs))
 
     return weighed
+
+
+def _bound(function: object) -> tuple[object, str]:
+    """Whose method a function is, if it is one, and its name."""
+    if isinstance(function, FunctionType):  # as which Jinja wraps str.format
+        function = vars(function).get("__wrapped__", function)
+    if isinstance(function, MethodType | BuiltinMethodType):
+        return function.__self__, function.__name__
+    return None, ""
 
 
 def _repeated(left: Any, right: Any) -> int:

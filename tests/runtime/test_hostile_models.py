@@ -1,6 +1,7 @@
 """Models from strangers whose files lie: they fail with a reason, and alone."""
 
 import json
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from mistralrs_mlx import (
     Runner,
     Which,
 )
-from mistralrs_mlx.errors import TokenizerError
+from mistralrs_mlx.errors import CheckpointError, TokenizerError
 from mistralrs_mlx.runtime.sink import ChoiceSink
 from tests.tiny_checkpoint import write_tiny_llama
 
@@ -65,6 +66,22 @@ def test_a_tokenizer_that_panics_takes_no_other_model_with_it(
         with pytest.raises(TokenizerError, match="cannot be turned into text"):
             runner.send_chat_completion_request(chat("b", logit_bias={letter: 100.0}))
         assert other.send_chat_completion_request(chat("b")).choices
+
+
+def test_no_code_of_a_repository_is_run(tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    folder = write_tiny_llama(tmp_path / "model", auto_map={"AutoModel": "evil.Evil"})
+    (folder / "evil.py").write_text(f"import os\nos.mkdir({str(ran)!r})")
+    with Runner(Which.Plain(model_id=str(folder))) as runner:
+        assert runner.send_chat_completion_request(chat("b")).choices
+    (folder / "model.safetensors").unlink()
+    pickled = f"cos\nmkdir\n(V{ran}\ntR.".encode()
+    pickle.loads(pickled)
+    ran.rmdir()  # it does run, where it is opened
+    (folder / "pytorch_model.bin").write_bytes(pickled)
+    with pytest.raises(CheckpointError, match=r"pytorch_model\.bin"):
+        Runner(Which.Plain(model_id=str(folder)))
+    assert not ran.exists()
 
 
 class Panic(BaseException):

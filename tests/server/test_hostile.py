@@ -42,6 +42,10 @@ def test_an_empty_key_is_none_of_the_keys() -> None:
         Settings(api_key=" ")
 
 
+def test_settings_that_are_printed_do_not_tell_the_key() -> None:
+    assert "sesame" not in repr(Settings(api_key="sesame"))
+
+
 @pytest.mark.parametrize(
     ("host", "ours"),
     [("192.168.1.7:1234", True), ("[fe80::1]:1234", True), ("mac.local", True), ("mac", True),

@@ -262,6 +262,12 @@ def test_what_is_no_grammar_is_refused(kind: GrammarKind, text: str, words: str)
         compiled(kind, text)
 
 
+@pytest.mark.parametrize("place", ["http://127.0.0.1:9/x.json", "file:///etc/passwd"])
+def test_no_schema_is_brought_from_elsewhere(place: str) -> None:
+    with pytest.raises(RequestError, match="not present in a registry"):
+        compiled("json_schema", json.dumps({"$ref": place}))
+
+
 def test_a_tokenizer_whose_tokens_have_no_bytes_is_refused() -> None:
     with pytest.raises(RequestError, match="use another model"):
         Grammars(tokenizer(word_piece()), [])

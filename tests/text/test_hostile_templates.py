@@ -1,6 +1,7 @@
 """Templates whose author means harm: none takes the memory or the time of the machine."""
 
 import tracemalloc
+from contextlib import suppress
 from itertools import pairwise
 
 import pytest
@@ -63,6 +64,26 @@ def test_what_blocks_gather_is_bounded() -> None:
         assert tracemalloc.get_traced_memory()[1] < 500 << 20
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{% include '/etc/passwd' %}",
+        "{% extends 'x' %}",
+        "{% from 'x' import y %}",
+        "{{ self.__init__.__globals__ }}",
+        "{{ cycler.__init__.__globals__ }}",
+        "{{ ''.__class__.__mro__ }}",
+        "{{ ('' | attr('__class__')).__mro__ }}",
+        "{{ '{0.__class__.__mro__}'.format('') }}",
+        "{{ raise_exception.__globals__.os }}",
+        "{{ messages.append(1) }}",
+    ],
+)
+def test_no_template_reaches_a_file_or_python(text: str) -> None:
+    with suppress(TemplateError):
+        assert render(text) == ""
 
 
 def test_names_that_hold_names_are_not_written_without_end() -> None:
