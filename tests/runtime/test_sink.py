@@ -1,0 +1,58 @@
+"""What becomes of an answer's tokens: pieces of text, and an end that says why."""
+
+from queue import SimpleQueue
+from typing import Any
+
+from mistralrs_mlx.engine.logprobs import TokenLogprob
+from mistralrs_mlx.engine.sequence import Timing
+from mistralrs_mlx.runtime.events import End, Piece
+from mistralrs_mlx.runtime.sink import ChoiceSink
+from mistralrs_mlx.text.stops import StopMatcher
+
+ONE, TWO = (TokenLogprob(token=n, logprob=-n, top=()) for n in (1, 2))
+
+
+class Said:
+    """A detokenizer: the text of every token is given, and what comes of half a character."""
+
+    def __init__(self, *texts: str, rest: str = "") -> None:
+        self.texts, self.rest = iter(texts), rest
+
+    def push(self, _: int) -> str:
+        return next(self.texts)
+
+    def finish(self) -> str:
+        return self.rest
+
+
+def told(said: Said, *tokens: tuple[Any, bool], reason: str, stops: str = "STOP") -> list[Any]:
+    """Events of tokens, each with a logprob and whether it is silent; the last is final."""
+    events: SimpleQueue[Any] = SimpleQueue()
+    sink = ChoiceSink(0, events, said, StopMatcher([stops]))
+    for place, (logprob, silent) in enumerate(tokens, start=1):
+        sink.push(place, logprob, silent=silent, final=place == len(tokens))
+    sink.finish(reason, Timing(prompt_tokens=1))
+    return [events.get() for _ in range(events.qsize())]
+
+
+def test_a_held_text_does_not_take_the_logprob_of_the_end() -> None:
+    _, piece, end = told(Said("ST"), (ONE, False), (TWO, True), reason="stop")
+    assert (piece.text, piece.logprob, end.text, end.logprob) == ("ST", None, "", TWO)
+
+
+def test_the_last_text_of_a_stopped_answer_takes_its_own_logprob() -> None:
+    piece, end = told(Said("Hi"), (ONE, False), reason="stop")
+    assert (piece.text, piece.logprob, end.text, end.logprob) == ("Hi", ONE, "", None)
+
+
+def test_a_stop_that_the_last_half_character_completes_ends_the_answer() -> None:
+    said = Said("so", "", rest="\ufffd")
+    piece, end = told(said, (None, False), (None, False), reason="length", stops="o\ufffd")
+    assert isinstance(piece, Piece)
+    assert isinstance(end, End)
+    assert (piece.text, end.text, end.reason, end.stop_sequence) == ("s", "", "stop", "o\ufffd")
+
+
+def test_an_end_that_is_ignored_is_a_piece_without_text() -> None:
+    pieces = told(Said("a", "b"), (None, False), (None, True), (None, False), reason="length")
+    assert [each.text for each in pieces] == ["a", "", "b"]
