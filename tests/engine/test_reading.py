@@ -233,6 +233,23 @@ def test_a_prompt_goes_on_inside_a_medium_where_a_canceled_one_ended() -> None:
     assert second.timing.cached_tokens == 6
 
 
+def test_a_prompt_that_begins_again_inside_its_second_medium_sees_the_first_one_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    toy = Seeing()
+    engine = engine_on(toy, most=0, prefill_budget=6)
+    failing, asked = sequence([1], limit=9), shown(medium(2, 1), medium(9, 2))
+    for each in (failing, asked):
+        engine.submit(each)
+        engine.step()
+    with monkeypatch.context() as patch:
+        patch.setattr(engine._decode, "advance", lambda: 1 / 0)
+        engine.step()
+    assert reading_of(engine)._held[asked][0] is asked.media[1]
+    finish(engine)
+    assert asked.tokens == expected(toy, asked)
+
+
 def test_nothing_is_held_for_a_prompt_that_is_canceled_inside_a_medium() -> None:
     toy = Seeing()
     engine = engine_on(toy, most=0, prefill_budget=6)
