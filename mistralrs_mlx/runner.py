@@ -226,7 +226,8 @@ class Runner(ManagingMethods, UnbuiltMethods):
         Row i rates what may follow token i. A text is encoded with the model's special tokens.
         """
         with self._using(model_id)() as (host, _):
-            return prompt_logits(host, prompt)
+            given = prompt if isinstance(prompt, str) else TOKENS.accept("prompt", prompt)
+            return prompt_logits(host, given)
 
     def step_counts(self, model_id: str | None = None) -> dict[str, int]:
         """What a decode step of one row costs on any machine: for evaluation.

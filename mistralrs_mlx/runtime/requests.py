@@ -127,6 +127,10 @@ def prompt_logits(
         raise RequestError(
             f"the prompt has {len(tokens)} tokens; it needs 1 to {host.context_length}"
         )
+    if (worst := max(tokens)) >= host.vocab_size:
+        raise RequestError(
+            f"the prompt has the token {worst}; the vocabulary ends at {host.vocab_size - 1}"
+        )
     return worker().call(lambda: np.array(host.engine.logits(tokens)))
 
 

@@ -208,6 +208,14 @@ def test_prompt_logits_rate_what_the_model_says_next(runner: Runner) -> None:
     assert runner.detokenize_text([int(logits[-1].argmax())]) == said
 
 
+@pytest.mark.parametrize("prompt", [[10**6], [-1], [2**32]])
+def test_logits_of_tokens_outside_the_vocabulary_are_refused(
+    runner: Runner, prompt: list[int]
+) -> None:
+    with pytest.raises(ValueError, match=r"the token 1000000|prompt\[0\] must be at"):
+        runner.logits(prompt)
+
+
 def test_threads_are_answered_together(runner: Runner) -> None:
     words = [f"word {i}" for i in range(8)]
     alone = [text(chat(runner, word, max_tokens=20)) for word in words]
