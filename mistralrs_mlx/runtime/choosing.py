@@ -52,17 +52,17 @@ def sampling_params(
     """What the request says, else generation_config.json, else the neutral value."""
     defaults = host.generation_config
     bias = request.logit_bias or {}
-    forbidden = _forbidden(bias, defaults.get("suppress_tokens") or (), host.vocab_size)
+    forbidden = _forbidden(bias, _suppressed(defaults), host.vocab_size)
     seed = derived_seed(host.seed, number) if request.seed is None else request.seed
     return SamplingParams(
         temperature=_temperature(request.temperature, defaults),
-        top_k=_first(request.top_k, defaults.get("top_k"), 0),
-        top_p=_first(request.top_p, defaults.get("top_p"), 1.0),
-        min_p=_first(request.min_p, defaults.get("min_p"), 0.0),
+        top_k=_first(request.top_k, _number(defaults, "top_k"), 0),
+        top_p=_first(request.top_p, _number(defaults, "top_p"), 1.0),
+        min_p=_first(request.min_p, _number(defaults, "min_p"), 0.0),
         presence_penalty=_first(request.presence_penalty, 0.0),
         frequency_penalty=_first(request.frequency_penalty, 0.0),
         repetition_penalty=_first(
-            request.repetition_penalty, defaults.get("repetition_penalty"), 1.0
+            request.repetition_penalty, _number(defaults, "repetition_penalty"), 1.0
         ),
         logit_bias={token: value for token, value in bias.items() if value != -math.inf},
         suppress_tokens=forbidden,
@@ -91,7 +91,28 @@ def _temperature(wish: float | None, defaults: Mapping[str, Any]) -> float:
         return wish
     if defaults.get("do_sample") is False:
         return 0.0
-    return float(_first(defaults.get("temperature"), 1.0))
+    return float(_first(_number(defaults, "temperature"), 1.0))
+
+
+def _number(defaults: Mapping[str, Any], name: str) -> float | None:
+    """What generation_config.json says, if it is a number or nothing."""
+    value = defaults.get(name)
+    if value is not None and type(value) not in (int, float):
+        raise RequestError(
+            f"generation_config.json says {name}={value!r}, which is no number. Give your own"
+        )
+    return value
+
+
+def _suppressed(defaults: Mapping[str, Any]) -> Sequence[int]:
+    """The tokens that generation_config.json forbids."""
+    value = defaults.get("suppress_tokens") or ()
+    if not isinstance(value, list | tuple) or not all(type(each) is int for each in value):
+        raise RequestError(
+            f"generation_config.json says suppress_tokens={value!r:.60}; it should be a list of "
+            "token ids. Mend the file"
+        )
+    return value
 
 
 def _dry(request: Sampling, tokenizer: Tokenizer) -> DryParams | None:

@@ -68,6 +68,22 @@ def test_a_tokenizer_that_panics_takes_no_other_model_with_it(
         assert other.send_chat_completion_request(chat("b")).choices
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("temperature", "x"), ("top_k", "a"), ("top_p", []), ("suppress_tokens", ["a"]),
+     ("suppress_tokens", 7)],
+)  # fmt: skip
+def test_defaults_of_another_type_are_named(tmp_path: Path, name: str, value: object) -> None:
+    folder = write_tiny_llama(tmp_path / "model")
+    (folder / "generation_config.json").write_text(json.dumps({name: value}))
+    words = f"generation_config.json says {name}="
+    with (
+        Runner(Which.Plain(model_id=str(folder))) as runner,
+        pytest.raises(RequestError, match=words),
+    ):
+        runner.send_chat_completion_request(chat("b"))
+
+
 def test_no_code_of_a_repository_is_run(tmp_path: Path) -> None:
     ran = tmp_path / "ran"
     folder = write_tiny_llama(tmp_path / "model", auto_map={"AutoModel": "evil.Evil"})
