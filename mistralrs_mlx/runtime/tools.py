@@ -140,4 +140,5 @@ def _result(callback: Callback, call: ToolCall) -> str:
 
 
 def _failed(name: str, error: str) -> str:
-    return json.dumps({"error": error, "tool": name, "status": "failed"}, ensure_ascii=False)
+    told = {"error": error, "tool": name, "status": "failed"}
+    return json.dumps(told, ensure_ascii=False, separators=(",", ":"))  # as compact as there

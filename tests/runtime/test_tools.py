@@ -206,7 +206,9 @@ def test_a_failing_tool_is_a_result_that_says_so(
 ) -> None:
     desk.result = result
     whole = agent.send_chat_completion_request(says(CALL, max_tool_rounds=1))
-    told = json.loads(whole.agentic_tool_calls[0].result_content)
+    content = whole.agentic_tool_calls[0].result_content
+    told = json.loads(content)
+    assert content == json.dumps(told, separators=(",", ":"))  # so many tokens as in mistral.rs
     assert (told["tool"], told["status"]) == ("get_weather", "failed")
     assert error in told["error"]
 
