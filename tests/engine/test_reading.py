@@ -284,6 +284,15 @@ def test_every_pass_is_told_the_slots_of_its_rows() -> None:
     assert {None, (1,), (0, 1)} == set(told)
 
 
+def test_a_pass_with_drafts_is_told_the_slots_of_its_rows_too() -> None:
+    toy, told = Seeing(), []
+    toy.adapt = told.append
+    drafter = DraftModel(Toy(), most=4, context=512)
+    answers(engine_on(toy, drafter=drafter), sequence([1, 2, 3], limit=12))
+    assert any(length > 1 for _, length in toy.passes[1:])
+    assert len(told) == len(toy.passes)
+
+
 @pytest.mark.parametrize("drafting", ["lookup", "model"])
 def test_drafts_change_no_answer_about_media(drafting: str) -> None:
     toy = Seeing()

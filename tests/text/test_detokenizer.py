@@ -97,6 +97,15 @@ def test_a_text_that_continues_a_prompt_keeps_its_space(kind: str) -> None:
     assert "".join([*pieces, detokenizer.finish()]) == " dog"
 
 
+def test_a_metaspace_decoder_drops_no_mark_behind_a_prompt() -> None:
+    inner = tokenizers.Tokenizer.from_str(metaspace())
+    inner.decoder = tokenizers.decoders.Metaspace()
+    made = Tokenizer(inner, {})
+    prompt, whole = (made.encode(text, add_special_tokens=False) for text in ("the", "the dog"))
+    detokenizer = Detokenizer(made, after=prompt[-1])
+    assert "".join(map(detokenizer.push, whole[len(prompt) :])) == " dog"
+
+
 def test_metaspace_decoders_drop_every_mark_of_the_first_token() -> None:
     inner = tokenizers.Tokenizer.from_str(metaspace())
     inner.decoder = tokenizers.decoders.Metaspace()
