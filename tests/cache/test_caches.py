@@ -221,3 +221,15 @@ def test_free_slots_of_states_are_given_back_and_the_rest_keep_theirs() -> None:
     caches.remove(0)
     assert (caches.fit(), caches.nbytes, caches.fit()) == (True, 2 * 2 * 4, False)
     assert layer.read(caches.step(0, 2, 1), 0, (2,), mx.float32).tolist() == [[3.0] * 2, [2.0] * 2]
+
+
+def test_a_row_in_a_slot_that_another_one_had_starts_from_zero() -> None:
+    caches = Caches([Recurs(1)])
+    layer = caches.layers[0]
+    assert isinstance(layer, StateCache)
+    for _ in range(2):
+        row = caches.add()
+        step = caches.step(row, row + 1, 1)
+        assert layer.read(step, 0, (2,), mx.float32).tolist() == [[0.0, 0.0]]
+        layer.write(step, 0, mx.ones((1, 2)))
+        caches.remove(row)
