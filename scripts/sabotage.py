@@ -162,7 +162,7 @@ BREAKS = [
     Break(
         "min_p is lost on the way to the sampler",
         "runtime/choosing.py",
-        'min_p=_first(request.min_p, defaults.get("min_p"), 0.0),',
+        'min_p=_first(request.min_p, _number(defaults, "min_p"), 0.0),',
         "",
         "tests/runtime/test_choosing.py",
     ),
