@@ -50,4 +50,4 @@ compare: dev  ## race mlx-lm and whoever is installed on the same weights
 	@$(BIN)/python benchmarks/compare.py $(ARGS)
 
 sabotage: dev  ## break the code on purpose and see the tests notice; ARGS="rope" some of it
-	@$(BIN)/python scripts/sabotage.py $(ARGS)
+	@$(BIN)/python -m scripts.sabotage $(ARGS)

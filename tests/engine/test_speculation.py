@@ -15,8 +15,6 @@ from mistralrs_mlx.cache.step import Step
 from mistralrs_mlx.engine.draft_model import DraftModel
 from mistralrs_mlx.engine.drafts import REST, Drafter, Pace, PromptLookup
 from mistralrs_mlx.engine.engine import Engine
-from mistralrs_mlx.engine.goal import Goal
-from mistralrs_mlx.engine.memory import Budget, Ledger
 from mistralrs_mlx.engine.params import DryParams, SamplingParams
 from mistralrs_mlx.engine.sequence import Sequence
 
@@ -175,21 +173,6 @@ def test_padding_does_not_outweigh_drafts() -> None:
     finish(engine)
     assert not oracle.learned
     assert [each.tokens for each in crowd] == [continuation(toy, [i], 12) for i in range(4)]
-
-
-@pytest.mark.usefixtures("short_rings")
-def test_drafts_do_not_outgrow_the_memory_that_was_granted() -> None:
-    toy, column = Toy(), 2 * 16 * 4  # bytes of keys and values
-    memory = Budget(Goal(caches=300 * column), Ledger(lambda: 2**34))
-    oracle = oracle_for(toy, lambda: [sequence([1, 2, 3], limit=400)], most=30)
-    engine, each = Engine(toy, max_seqs=1, memory=memory, drafter=oracle), sequence([1, 2, 3], 400)
-    engine.submit(each)
-    while engine.busy:
-        engine.step()
-        assert engine._rows.caches.nbytes <= memory.arenas or not engine.busy
-    assert (each.sink.error, each.sink.reason) == (None, "length")
-    assert oracle.learned
-    assert 200 < len(each.tokens) < 300
 
 
 def test_rows_that_leave_and_fail_in_the_middle_leave_the_engine_whole() -> None:
