@@ -1,5 +1,6 @@
 """The iterators that streamed requests return."""
 
+import asyncio
 from collections.abc import Iterator
 from typing import Generic, Self, TypeVar
 
@@ -37,6 +38,7 @@ class _Streamer(Iterator[Chunk], Generic[Chunk]):
 
     async def __anext__(self) -> Chunk:
         try:
+            await asyncio.sleep(0)  # others get their turn even if all chunks are there already
             chunk = await following(self._chunks, self._source)
         except BaseException:  # the task may have been canceled
             self.close()

@@ -45,8 +45,7 @@ def next_or_end(items: Iterator[Item | None], source: Source) -> Item | End:
 
 
 async def following(items: Iterator[Item | None], source: Source) -> Item | End:
-    """The next item, on an event loop. Others get their turn even if it is there already."""
-    await asyncio.sleep(0)
+    """The next item, on an event loop, which goes on only while there is none."""
     while True:
         item = await asyncio.to_thread(next, items, END) if source.works else next(items, END)
         if item is not None:
