@@ -18,6 +18,7 @@ from unittest import mock
 import mlx.core as mx
 
 from mistralrs_mlx.cache.fused import fused
+from mistralrs_mlx.cache.span import FEW
 
 __all__ = ["fuses", "metal_graphs"]
 
@@ -95,6 +96,9 @@ def _attention(
     q: mx.array, k: mx.array, v: mx.array, *, mask: Any = None, sinks: Any = None, **_: Any
 ) -> Any:
     q, k, v = _alike(q, k, v)
+    if isinstance(mask, mx.array) and len(q) > 1 and q.shape[1] > 1 and q.shape[2] <= FEW:
+        whole = (*q.shape[:3], k.shape[2])  # the kernel for few queries takes no other
+        mask = mask if mask.shape == whole else mx.contiguous(mx.broadcast_to(mask, whole))
     same = q.shape[-1] == v.shape[-1]
     if same and mask is sinks is None:
         return mx.depends(q, [k, v])

@@ -35,11 +35,11 @@ class KVCache(Arenas):
 
         q (B, heads, L, dims), k and v (B, kv_heads, L, dims) -> like q with v's dims.
         """
-        mask = step.span(self.window).mask
+        span = step.span(self.window)
         k, v = self.store(k, v, step)
         if softcap is not None:
-            return capped_attention(q, k, v, scale=scale, softcap=softcap, mask=mask)
-        return fused.attention(q, k, v, scale=scale, mask=mask, sinks=sinks)
+            return capped_attention(q, k, v, scale=scale, softcap=softcap, mask=span.mask)
+        return fused.attention(q, k, v, scale=scale, mask=span.mask_of(q.shape[1]), sinks=sinks)
 
     def store(self, k: mx.array, v: mx.array, step: Step) -> tuple[mx.array, mx.array]:
         """Store k and v, then return all columns that these rows may see."""

@@ -10,10 +10,11 @@ from functools import cache, partial
 
 import mlx.core as mx
 
-__all__ = ["Span", "Track"]
+__all__ = ["FEW", "Span", "Track"]
 
 BLOCK = 512  # the most tokens that one pass may add to a windowed row
 GROWTH = 256  # columns; capacities are multiples of it
+FEW = 8  # queries of a row; up to so many Metal's attention reads a mask in order, or copies it
 
 Index = tuple[mx.array, mx.array]
 
@@ -30,6 +31,7 @@ class Span:
     visible: int  # attention looks at this many leading columns
     mask: mx.array | str | None  # for `mx.fast.scaled_dot_product_attention`
     _kept: dict[tuple[int, ...], tuple[mx.array, ...]] = field(default_factory=dict, compare=False)
+    _masks: dict[int, mx.array] = field(default_factory=dict, compare=False)
 
     def place(self, heads: int) -> tuple[mx.array, ...]:
         """Rows, heads and columns of the new tokens, where they do not follow each other.
@@ -50,6 +52,16 @@ class Span:
             shape = (columns.shape[0], heads, columns.shape[1], dims)
             self._kept[heads, dims] = (mx.broadcast_to(columns[:, None, :, None], shape),)
         return self._kept[heads, dims][0]
+
+    def mask_of(self, heads: int) -> mx.array | str | None:
+        """The mask, written out for each of so many heads where every layer would do that again."""
+        mask = self.mask
+        if not isinstance(mask, mx.array) or mask.shape[0] == 1 or mask.shape[2] > FEW:
+            return mask
+        if heads not in self._masks:
+            shape = (mask.shape[0], heads, *mask.shape[2:])
+            self._masks[heads] = mx.contiguous(mx.broadcast_to(mask, shape))
+        return self._masks[heads]
 
     @property
     def _index(self) -> Index:

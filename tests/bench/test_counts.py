@@ -47,10 +47,21 @@ def test_the_recorded_lines_are_on_target(architecture: str) -> None:
     assert all(a <= b for a, b in zip(LINES[architecture], TARGETS[architecture], strict=True))
 
 
-def test_a_ragged_batch_shares_one_mask_and_one_pair_of_indices() -> None:
+def test_a_ragged_batch_shares_one_whole_mask_and_one_pair_of_indices() -> None:
     slope, rest = line("LlamaForCausalLM", ragged=True)
     assert slope <= 13
-    assert rest <= 8
+    assert rest <= 9
+
+
+def test_attention_of_few_queries_copies_a_mask_that_lacks_heads() -> None:
+    q, k = made(2, 4, 1, 32), made(2, 2, 5, 32)
+    lacking, whole = (mx.ones((2, heads, 1, 5), mx.bool_) for heads in (1, 4))
+    mx.eval(lacking, whole)
+    kernels = [
+        stepped(lambda mask=mask: mx.fast.scaled_dot_product_attention(q, k, k, scale=1, mask=mask))
+        for mask in (lacking, whole)
+    ]
+    assert [each.dispatches for each in kernels] == [2, 1]
 
 
 def test_a_window_that_is_full_needs_one_kernel_for_its_mask() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from mistralrs_mlx.cache.caches import Caches
 from mistralrs_mlx.cache.layout import Attends, Packing, Recurs
+from mistralrs_mlx.cache.span import FEW, Track
 from mistralrs_mlx.cache.state import StateCache
 
 HEADS, KV = 4, 2
@@ -54,6 +55,19 @@ def feed(caches: Caches, rows: list[Row], start: int, stop: int, length: int) ->
 @pytest.fixture(params=[None, 8], ids=["full", "window8"])
 def window(request: pytest.FixtureRequest) -> int | None:
     return request.param
+
+
+def test_few_queries_of_several_rows_have_a_mask_for_every_head() -> None:
+    track = Track(None)
+    few, many, alone = (
+        track.span(range(rows), 2, offsets, length)
+        for rows, offsets, length in ((2, [3, 5], 2), (2, [3, 5], FEW + 1), (1, [3], 2))
+    )
+    mask = few.mask_of(HEADS)
+    assert mask is few.mask_of(HEADS)  # made once, for all layers
+    assert mx.array_equal(mask, mx.broadcast_to(few.mask, (2, HEADS, 2, few.visible)))
+    assert many.mask_of(HEADS) is many.mask
+    assert alone.mask_of(HEADS) == "causal"
 
 
 def small(window: int | None, **options: Any) -> Caches:
