@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     )
     from .api.search import ApproximateUserLocation, WebSearchOptions, WebSearchUserLocation
     from .api.which import Which
+    from .auto import auto_which
     from .demo import demo_model
     from .errors import (
         Canceled,
@@ -185,6 +186,7 @@ __all__ = [
     "WeightMismatch",
     "Which",
     "__version__",
+    "auto_which",
     "demo_model",
 ]
 
@@ -220,6 +222,7 @@ _NAMES = {  # module: what it gives; the same as above, for run time
     ),
     "api.search": "ApproximateUserLocation WebSearchOptions WebSearchUserLocation",
     "api.which": "Which",
+    "auto": "auto_which",
     "demo": "demo_model",
     "errors": (
         "Canceled CheckpointError ConfigError InsufficientMemory MissingExtra MistralRsMlxError "

@@ -73,7 +73,7 @@ def _model(group: argparse._ArgumentGroup, *, several: bool = False) -> None:
     group.add_argument(
         "-a",
         "--arch",
-        help="architecture, where config.json does not tell; phi4mm also to see and hear",
+        help="architecture, where config.json does not tell",
     )
     group.add_argument(
         "--tok-model-id", metavar="MODEL", help="where a GGUF file's tokenizer and template are"

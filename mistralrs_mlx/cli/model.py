@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import mistralrs_mlx
-from mistralrs_mlx import Runner, Which
+from mistralrs_mlx import Runner, Which, auto_which
 
 __all__ = ["given", "runner_of", "which_of"]
 
@@ -45,6 +45,9 @@ def _plain(options: argparse.Namespace) -> Which:
         dtype=options.dtype,
         hf_cache_path=options.hf_cache,
     )
+    if options.arch is None:
+        where = given(token_source=options.token_source)
+        return auto_which(options.model_id, **where, **settings)
     try:
         return Which.Plain(model_id=options.model_id, **settings)
     except ValueError as error:  # it may be one of those that also see and hear

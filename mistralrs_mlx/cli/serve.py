@@ -100,7 +100,8 @@ def _listed(options: argparse.Namespace, config: "Config") -> Runner:
         seed=shared.seed if options.seed is None else options.seed,
         token_source=options.token_source or shared.token_source,
     )
-    whiches = [which_of_entry(model) for model in config.models]
+    source = settings.get("token_source", "cache")
+    whiches = [which_of_entry(model, token_source=source) for model in config.models]
     runner = Runner(which=whiches[0], **settings, **ways[0])
     for which, way in zip(whiches[1:], ways[1:], strict=True):
         _add(runner, which, way)

@@ -20,13 +20,14 @@ kind = "embedding"
 
 import tomllib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
-from mistralrs_mlx import Which
+from mistralrs_mlx import Which, auto_which
 
 __all__ = ["Config", "ModelEntry", "read_config", "which_of"]
 
@@ -118,18 +119,21 @@ def read_config(path: str) -> Config:
     return config
 
 
-def which_of(model: ModelEntry) -> Which:
-    """What to load for an entry."""
+def which_of(model: ModelEntry, *, token_source: str = "cache") -> Which:
+    """What to load for an entry; the token is for a repository that must say itself what it is."""
     form = model.format
     if form.format == "gguf" or form.quantized_file is not None:
         return _gguf(model)
     if form.tok_model_id is not None:
         raise ValueError(f"{model.model_id}: tok_model_id goes with a GGUF file")
     kinds: dict[str, Callable[..., Which]] = {
+        "text": Which.Plain,
         "embedding": Which.Embedding,
         "multimodal": Which.MultimodalPlain,
+        "auto": partial(auto_which, token_source=token_source),
     }
-    return kinds.get(model.kind, Which.Plain)(
+    named = "text" if model.kind == "auto" and model.arch is not None else model.kind
+    return kinds[named](
         model_id=model.model_id,
         arch=model.arch,
         tokenizer_json=model.tokenizer,

@@ -1,5 +1,8 @@
 """One answer: what is loaded, what is asked, what is printed where."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from mistralrs_mlx import ModelDType, Which
@@ -78,12 +81,33 @@ def test_the_demo_model_answers_where_none_is_named(run, runner, arguments) -> N
     assert (which.quantized_model_id, which.quantized_filename) == ("/cache", "demo.gguf")
 
 
-def test_a_model_may_be_a_folder_or_a_hub_id(run, runner) -> None:
+@pytest.mark.parametrize(
+    ("architecture", "selector"),
+    [("LlamaForCausalLM", Which.Plain), ("Phi4MMForCausalLM", Which.MultimodalPlain)],
+)
+def test_a_folder_says_what_its_model_is_for(
+    run, runner, tmp_path: Path, architecture: str, selector: type
+) -> None:
     runner.script = ["x"]
-    run("run", "-m", "Qwen/Qwen3-4B", "--dtype", "f32", "-i", "x")
+    (tmp_path / "config.json").write_text(json.dumps({"architectures": [architecture]}))
+    run("run", "-m", str(tmp_path), "--dtype", "f32", "-i", "x")
     which = runner.made["which"]
-    assert isinstance(which, Which.Plain)
-    assert (which.model_id, which.dtype) == ("Qwen/Qwen3-4B", ModelDType.F32)
+    assert isinstance(which, selector)
+    assert (which.model_id, which.dtype) == (str(tmp_path), ModelDType.F32)
+
+
+def test_a_model_of_the_hub_is_looked_up_with_the_token(run, runner, monkeypatch) -> None:
+    asked: dict[str, str] = {}
+
+    def resolve(model_id: str, **options: str) -> Path:
+        asked.update(options, model_id=model_id)
+        return Path("/nothing")
+
+    monkeypatch.setattr("mistralrs_mlx.auto.resolve", resolve)
+    runner.script = ["x"]
+    run("run", "-m", "Qwen/Qwen3-4B", "--token-source", "env:TOKEN", "-i", "x")
+    assert (asked["model_id"], asked["token_source"]) == ("Qwen/Qwen3-4B", "env:TOKEN")
+    assert runner.made["which"].model_id == "Qwen/Qwen3-4B"
 
 
 def test_an_architecture_that_sees_makes_a_model_that_sees(run, runner) -> None:

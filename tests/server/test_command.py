@@ -106,6 +106,15 @@ def test_every_kind_of_entry_becomes_its_which(config: Callable[[str], str]) -> 
     assert isinstance(multimodal, Which.MultimodalPlain)
 
 
+@pytest.mark.parametrize("kind", ["", 'kind = "auto"'])
+def test_an_entry_that_names_no_kind_has_that_of_its_files(
+    tmp_path: Path, config: Callable[[str], str], kind: str
+) -> None:
+    (tmp_path / "config.json").write_text('{"architectures": ["BertModel"]}')
+    (entry,) = read_config(config(f'[[models]]\nmodel_id = "{tmp_path}"\n{kind}')).models
+    assert isinstance(which_of(entry), Which.Embedding)
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
