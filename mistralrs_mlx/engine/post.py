@@ -35,13 +35,16 @@ class Post:
                 held, self._held = self._held, None
             _deliver(held)
 
-    def put(self, mailbox: "Mailbox[Event]", event: Event) -> None:
-        """Deliver an event: at once, or with all others of the step under way."""
+    def put(self, mailbox: "Mailbox[Event]", event: Event, *, now: bool) -> None:
+        """Deliver an event with all others of the step under way: at its end, or `now`."""
         with self._lock:
+            held: dict[Mailbox[Any], list[Any]] = {} if self._held is None else self._held
+            held.setdefault(mailbox, []).append(event)
             if self._held is not None:
-                self._held.setdefault(mailbox, []).append(event)
-                return
-        _deliver({mailbox: [event]})
+                if not now:
+                    return
+                self._held = {}
+        _deliver(held)
 
 
 class Mailbox(Generic[Event]):
@@ -54,9 +57,9 @@ class Mailbox(Generic[Event]):
         self._lock = threading.Lock()
         self._waiting: asyncio.Future[None] | None = None
 
-    def put(self, event: Event) -> None:
-        """Send an event. On any thread."""
-        self._post.put(self, event)
+    def put(self, event: Event, *, now: bool = False) -> None:
+        """Send an event, if need be `now` and not when the step ends. On any thread."""
+        self._post.put(self, event, now=now)
 
     def get(self) -> Event | None:
         """The next event, if one has come."""

@@ -29,6 +29,7 @@ class ChoiceSink:
         self._choice, self._events = choice, events
         self._detokenizer, self._stops, self._progress = detokenizer, stops, progress
         self._matched: str | None = None
+        self._silent = True  # nothing has been told yet
         self._held = Piece(choice=choice, text="", logprob=None)  # waits for `finish`
         self._held_is_an_end = False  # a token that only ends the answer
 
@@ -43,16 +44,16 @@ class ChoiceSink:
         if final or self._matched is not None:
             self._held, self._held_is_an_end = piece, silent
         elif text or silent or logprob is not None:
-            self._events.put(piece)
+            self._tell(piece)
         return self._matched is not None
 
     def finish(self, reason: str, timing: Timing) -> None:
         text, logprob = self._held.text + self._rest(), self._held.logprob
         if text and (reason == "stop" or self._matched is not None):  # the end itself has no text
             own = None if self._held_is_an_end else logprob
-            self._events.put(Piece(choice=self._choice, text=text, logprob=own))
+            self._tell(Piece(choice=self._choice, text=text, logprob=own))
             text, logprob = "", logprob if self._held_is_an_end else None
-        self._events.put(
+        self._tell(
             End(
                 choice=self._choice,
                 text=text,
@@ -64,7 +65,12 @@ class ChoiceSink:
         )
 
     def fail(self, error: Exception) -> None:
-        self._events.put(Failure(choice=self._choice, error=error))
+        self._events.put(Failure(choice=self._choice, error=error), now=True)
+
+    def _tell(self, event: Piece) -> None:
+        """Send it: the first at once, for the step may go on with the prompts of others."""
+        self._events.put(event, now=self._silent)
+        self._silent = False
 
     def _rest(self) -> str:
         """Half a character or half a stop string that will never be completed."""

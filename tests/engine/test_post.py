@@ -26,6 +26,16 @@ def test_what_is_put_in_a_step_comes_at_its_end_in_order(post: Post) -> None:
     assert [one.get(), one.get(), one.get(), two.get()] == [1, 3, None, 2]
 
 
+def test_what_is_wanted_now_takes_all_with_it(post: Post) -> None:
+    one, two = Mailbox[int](post), Mailbox[int](post)
+    with post.held():
+        one.put(1)
+        two.put(2, now=True)
+        two.put(3)
+        assert [one.get(), two.get(), two.get()] == [1, 2, None]
+    assert two.get() == 3
+
+
 def test_outside_of_a_step_an_event_comes_at_once(post: Post) -> None:
     box = Mailbox[int](post)
     box.put(1)

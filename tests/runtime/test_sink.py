@@ -1,9 +1,12 @@
 """What becomes of an answer's tokens: pieces of text, and an end that says why."""
 
-from queue import SimpleQueue
+from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from mistralrs_mlx.engine.logprobs import TokenLogprob
+from mistralrs_mlx.engine.post import Mailbox, Post
 from mistralrs_mlx.engine.sequence import Timing
 from mistralrs_mlx.runtime.events import End, Piece
 from mistralrs_mlx.runtime.sink import ChoiceSink
@@ -27,12 +30,29 @@ class Said:
 
 def told(said: Said, *tokens: tuple[Any, bool], reason: str, stops: str = "STOP") -> list[Any]:
     """Events of tokens, each with a logprob and whether it is silent; the last is final."""
-    events: SimpleQueue[Any] = SimpleQueue()
+    events = Mailbox[Any](Post())
     sink = ChoiceSink(0, events, said, StopMatcher([stops]))
     for place, (logprob, silent) in enumerate(tokens, start=1):
         sink.push(place, logprob, silent=silent, final=place == len(tokens))
     sink.finish(reason, Timing(prompt_tokens=1))
-    return [events.get() for _ in range(events.qsize())]
+    return list(iter(events.get, None))
+
+
+@pytest.mark.parametrize("told_by", ["push", "finish", "fail"])
+def test_what_an_answer_begins_with_waits_for_no_step_to_end(told_by: str) -> None:
+    post = Post()
+    events = Mailbox[Any](post)
+    sink = ChoiceSink(0, events, Said("a", "b"), StopMatcher([]))
+    begin: dict[str, Callable[[], object]] = {
+        "push": lambda: sink.push(1, None, silent=False, final=False),
+        "finish": lambda: sink.finish("canceled", Timing(prompt_tokens=1)),
+        "fail": lambda: sink.fail(ValueError()),
+    }
+    with post.held():
+        begin[told_by]()
+        assert events.get() is not None
+        sink.push(2, None, silent=False, final=False)
+        assert told_by == "fail" or events.get() is None
 
 
 def test_a_held_text_does_not_take_the_logprob_of_the_end() -> None:
