@@ -36,15 +36,13 @@ class Post:
             _deliver(held)
 
     def put(self, mailbox: "Mailbox[Event]", event: Event, *, now: bool) -> None:
-        """Deliver an event with all others of the step under way: at its end, or `now`."""
+        """Deliver an event when the step under way ends; or `now`, after those of its mailbox."""
         with self._lock:
-            held: dict[Mailbox[Any], list[Any]] = {} if self._held is None else self._held
-            held.setdefault(mailbox, []).append(event)
-            if self._held is not None:
-                if not now:
-                    return
-                self._held = {}
-        _deliver(held)
+            if self._held is not None and not now:
+                self._held.setdefault(mailbox, []).append(event)
+                return
+            before = [] if self._held is None else self._held.pop(mailbox, [])
+        _deliver({mailbox: [*before, event]})
 
 
 class Mailbox(Generic[Event]):

@@ -26,14 +26,15 @@ def test_what_is_put_in_a_step_comes_at_its_end_in_order(post: Post) -> None:
     assert [one.get(), one.get(), one.get(), two.get()] == [1, 3, None, 2]
 
 
-def test_what_is_wanted_now_takes_all_with_it(post: Post) -> None:
+def test_what_is_wanted_now_comes_after_what_its_mailbox_had_before(post: Post) -> None:
     one, two = Mailbox[int](post), Mailbox[int](post)
     with post.held():
         one.put(1)
-        two.put(2, now=True)
-        two.put(3)
-        assert [one.get(), two.get(), two.get()] == [1, 2, None]
-    assert two.get() == 3
+        two.put(2)
+        two.put(3, now=True)
+        two.put(4)
+        assert [one.get(), two.get(), two.get(), two.get()] == [None, 2, 3, None]
+    assert [one.get(), two.get()] == [1, 4]
 
 
 def test_outside_of_a_step_an_event_comes_at_once(post: Post) -> None:
