@@ -1,5 +1,6 @@
 """What a config.json says about positions, its old and new spellings resolved."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -23,6 +24,10 @@ class RopeSpec:
     trained: int | None  # original_max_position_embeddings
     traditional: bool = False  # neighbouring dimensions form a pair, as in GLM and GPT-J
     scaling: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.theta < math.inf:
+            raise ConfigError(f"rope_theta is {self.theta}; it must be a positive, finite number")
 
     @classmethod
     def read(

@@ -59,6 +59,8 @@ class Config:
             raise ConfigError(f"{cls.__name__}: {name} must be {_spoken(hint)}, not {value!r}")
         if isinstance(value, int) and name in _MOST and value > _MOST[name]:
             raise ConfigError(f"{cls.__name__}: {name} is {value}; at most {_MOST[name]} is read")
+        if name.endswith(_SMALL) and isinstance(value, int | float) and not 0 < value < 1:
+            raise ConfigError(f"{cls.__name__}: {name} is {value}; it must lie between 0 and 1")
         return value
 
 
@@ -266,6 +268,7 @@ _SIZES = {
     "no_rope_layer_interval",
     "query_pre_attn_scalar",
 }
+_SMALL = ("eps", "epsilon")  # what norms add to a variance
 # Without these a file could have us build for hours before anybody looks at its tensors.
 _MOST = {
     "vocab_size": 1 << 24,

@@ -78,11 +78,21 @@ def test_whole_numbers_are_floats_too_and_nested_configurations_are_read() -> No
         ({"head_dim": -1}, "head_dim must be positive, not -1"),
         ({"num_hidden_layers": 10**9}, "num_hidden_layers is 1000000000; at most 4096 is read"),
         ({"hidden_size": 4 * 10**11}, "hidden_size is 400000000000; at most 1048576 is read"),
+        ({"rms_norm_eps": 2**63}, "rms_norm_eps is 9223372036854775808; it must lie between"),
+        ({"rms_norm_eps": float("nan")}, "rms_norm_eps is nan; it must lie between 0 and 1"),
     ],
 )
 def test_sizes_that_cannot_be_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=f"LlamaConfig: {message}"):
         LlamaConfig.from_dict(config("LlamaForCausalLM", **changes))
+
+
+@pytest.mark.parametrize("theta", [-1.0, 0.0, float("inf"), float("nan")])
+@pytest.mark.parametrize("place", ["rope_theta", "rope_scaling"])
+def test_positions_need_a_base_that_has_powers(theta: float, place: str) -> None:
+    given = theta if place == "rope_theta" else {"rope_type": "default", "rope_theta": theta}
+    with pytest.raises(ConfigError, match=f"rope_theta is {theta}; it must be a positive"):
+        model("LlamaForCausalLM", **{place: given})
 
 
 def model(architecture: str, **changes: Any) -> CausalLM:
