@@ -6,7 +6,7 @@ from typing import Generic, Self, TypeVar
 
 from mistralrs_mlx.api.responses import ChatCompletionChunkResponse, CompletionChunkResponse
 
-from .waiting import End, Source, following, next_or_end
+from .waiting import Over, Source, following, next_or_over
 
 __all__ = ["ChatCompletionStreamer", "CompletionStreamer"]
 
@@ -25,11 +25,11 @@ class _Streamer(Iterator[Chunk], Generic[Chunk]):
 
     def __next__(self) -> Chunk:
         try:
-            chunk = next_or_end(self._chunks, self._source)
+            chunk = next_or_over(self._chunks, self._source)
         except BaseException:  # an error, or the user's Ctrl-C: nobody reads on
             self.close()
             raise
-        if isinstance(chunk, End):
+        if isinstance(chunk, Over):
             raise StopIteration
         return chunk
 
@@ -43,7 +43,7 @@ class _Streamer(Iterator[Chunk], Generic[Chunk]):
         except BaseException:  # the task may have been canceled
             self.close()
             raise
-        if isinstance(chunk, End):
+        if isinstance(chunk, Over):
             raise StopAsyncIteration
         return chunk
 

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from typing import Protocol, TypeVar
 
-__all__ = ["Source", "awaited", "following", "next_or_end", "waited"]
+__all__ = ["Over", "Source", "awaited", "following", "next_or_over", "waited"]
 
 Item = TypeVar("Item")
 
@@ -30,24 +30,24 @@ class Source(Protocol):
         """Nobody reads on. Safe on any thread, any number of times."""
 
 
-class End:
+class Over:
     """What comes after the last item."""
 
 
-END = End()
+OVER = Over()
 
 
-def next_or_end(items: Iterator[Item | None], source: Source) -> Item | End:
+def next_or_over(items: Iterator[Item | None], source: Source) -> Item | Over:
     """The next item, on a thread that may block."""
-    while (item := next(items, END)) is None:
+    while (item := next(items, OVER)) is None:
         source.wait()
     return item
 
 
-async def following(items: Iterator[Item | None], source: Source) -> Item | End:
+async def following(items: Iterator[Item | None], source: Source) -> Item | Over:
     """The next item, on an event loop, which goes on only while there is none."""
     while True:
-        item = await asyncio.to_thread(next, items, END) if source.works else next(items, END)
+        item = await asyncio.to_thread(next, items, OVER) if source.works else next(items, OVER)
         if item is not None:
             return item
         await source.ready()
@@ -55,11 +55,11 @@ async def following(items: Iterator[Item | None], source: Source) -> Item | End:
 
 def waited(items: Iterator[Item | None], source: Source) -> Iterator[Item]:
     """All items."""
-    while not isinstance(item := next_or_end(items, source), End):
+    while not isinstance(item := next_or_over(items, source), Over):
         yield item
 
 
 async def awaited(items: Iterator[Item | None], source: Source) -> AsyncIterator[Item]:
     """All items."""
-    while not isinstance(item := await following(items, source), End):
+    while not isinstance(item := await following(items, source), Over):
         yield item

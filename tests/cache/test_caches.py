@@ -179,7 +179,8 @@ def test_quantized_columns_stay_close_to_dense_ones(window: int | None) -> None:
         assert feed(caches, [row], 0, 1, length) < 0.05
 
 
-def test_states_start_from_zero_and_follow_their_row() -> None:
+def three_states() -> tuple[Caches, StateCache]:
+    """Three rows whose states were nothing at first and are ones, twos and threes."""
     caches = Caches([Recurs(1)])
     layer = caches.layers[0]
     assert isinstance(layer, StateCache)
@@ -188,6 +189,11 @@ def test_states_start_from_zero_and_follow_their_row() -> None:
         step = caches.step(row, row + 1, 1)
         assert layer.read(step, 0, (2,), mx.float32).tolist() == [[0.0, 0.0]]
         layer.write(step, 0, mx.full((1, 2), value))
+    return caches, layer
+
+
+def test_states_start_from_zero_and_follow_their_row() -> None:
+    caches, layer = three_states()
     caches.remove(0)
     step = caches.step(0, 2, 1)
     assert layer.read(step, 0, (2,), mx.float32).tolist() == [[3.0, 3.0], [2.0, 2.0]]
@@ -223,14 +229,7 @@ def test_windows_take_no_more_memory_however_long_a_row_gets(packing: Packing | 
 
 
 def test_free_slots_of_states_are_given_back_and_the_rest_keep_theirs() -> None:
-    caches = Caches([Recurs(1)])
-    layer = caches.layers[0]
-    assert isinstance(layer, StateCache)
-    for value in (1.0, 2.0, 3.0):
-        row = caches.add()
-        step = caches.step(row, row + 1, 1)
-        layer.read(step, 0, (2,), mx.float32)
-        layer.write(step, 0, mx.full((1, 2), value))
+    caches, layer = three_states()
     assert (caches.nbytes, caches.fit()) == (4 * 2 * 4, False)
     caches.remove(0)
     assert (caches.fit(), caches.nbytes, caches.fit()) == (True, 2 * 2 * 4, False)
